@@ -1,0 +1,98 @@
+"""The extractive machine: cut documents into sentences, score them, choose the best. Every kept piece is verbatim."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rag_compress.errors import InvalidInput, ModelError
+from rag_compress.models.protocols import Passage, SentenceScorer
+from rag_compress.scorers.lexical import LexicalScorer
+from rag_compress.selection import Selection
+from rag_compress.stages import Stage
+from rag_compress.text import Offsets, Splitter, cut
+from rag_compress.types import Context, Document, Segment
+
+
+@dataclass(frozen=True)
+class ExtractiveCompressor(Stage):
+    """Keeps the sentences that help to answer the query, word for word and in their order.
+
+    Attributes:
+        scorer: Says how much each sentence helps.
+        selection: Chooses by score and budget.
+        splitter: Cuts a text into pieces `[(start, end), ...]`.
+    """
+
+    scorer: SentenceScorer
+    selection: Selection = field(default_factory=Selection)
+    splitter: Splitter = cut
+
+    @classmethod
+    def default(cls, **options: Any) -> ExtractiveCompressor:
+        """Returns the compressor that needs no model: BM25 over sentences; `options` are the fields of `Selection`.
+
+        Without options it keeps what reaches at least half of the best score that the query allows.
+        """
+        return cls(LexicalScorer(), Selection(**(options or {"threshold": 0.5})))
+
+    def __call__(self, batch: Sequence[Context]) -> list[Context]:
+        """Returns each context with its best sentences kept.
+
+        Raises:
+            InvalidInput: A segment is not verbatim: extract before a summarizer, not after it.
+            ModelError: The scorer returned the wrong number of scores, or one that is not a number.
+        """
+        return self.selection(self.score(batch))
+
+    def score(self, batch: Sequence[Context]) -> list[Context]:
+        """Returns each context with every sentence kept and scored: what a sweep over selections starts from."""
+        pieces = [self._cut(context) for context in batch]
+        passages = [
+            [Passage(document.title, document.text, offsets) for document, offsets in groups] for groups in pieces
+        ]
+        scores = self.scorer.score([context.query for context in batch], passages)
+        return [
+            replace(context, segments=_scored(groups, arrays))
+            for context, groups, arrays in zip(batch, pieces, _checked(scores, passages, self.scorer), strict=True)
+        ]
+
+    def _cut(self, context: Context) -> list[tuple[Document, list[Offsets]]]:
+        """Returns the pieces of the kept segments by document, in prompt order."""
+        documents = {document.id: document for document in context.documents}
+        pieces: dict[str, list[Offsets]] = {}
+        for segment in context.segments:
+            if not segment.verbatim or segment.spans[0].doc_id not in documents:
+                raise InvalidInput(f"Only verbatim segments can be cut into sentences, not {segment.text!r:.80}")
+            span = segment.spans[0]
+            offsets = [(span.start + start, span.start + end) for start, end in self.splitter(segment.text)]
+            if any(not span.start <= start < end <= span.end for start, end in offsets):
+                raise InvalidInput(f"The splitter {self.splitter!r} returned offsets outside the text: {offsets!r:.80}")
+            pieces.setdefault(span.doc_id, []).extend(offsets)
+        return [(documents[doc_id], offsets) for doc_id, offsets in pieces.items()]
+
+
+def _scored(
+    groups: Sequence[tuple[Document, list[Offsets]]], arrays: Sequence[NDArray[np.float32]]
+) -> tuple[Segment, ...]:
+    return tuple(
+        Segment.of(document, start, end, float(score))
+        for (document, offsets), scores in zip(groups, arrays, strict=True)
+        for (start, end), score in zip(offsets, scores, strict=True)
+    )
+
+
+def _checked(
+    scores: list[list[NDArray[np.float32]]], passages: Sequence[Sequence[Passage]], scorer: SentenceScorer
+) -> list[list[NDArray[np.float32]]]:
+    """Returns the scores after checking that they are what the protocol promises."""
+    expected = [[len(passage.sentences) for passage in group] for group in passages]
+    if [[len(array) for array in arrays] for arrays in scores] != expected:
+        raise ModelError(f"{scorer!r:.200} did not return one score for each sentence")
+    if not all(np.isfinite(array).all() for arrays in scores for array in arrays):
+        raise ModelError(f"{scorer!r:.200} returned a score that is not a finite number")
+    return scores

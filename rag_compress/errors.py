@@ -1,0 +1,54 @@
+"""Every error that this library raises on purpose.
+
+RagCompressError
+├── InvalidInput        a value from the caller (also a ValueError)
+│   └── BudgetTooSmall  a prompt that cannot fit even without any context
+├── DocumentError       a document that cannot be read; names its file and line
+├── MissingExtra        an optional dependency that is not installed (also an ImportError)
+├── ModelError          a model that returned something else than its protocol promises
+└── IndexFolderError    an index folder that cannot be used
+    ├── DamagedIndex        files are missing, half-written or altered
+    └── IncompatibleIndex   written by a newer version, of another kind, or with another encoder
+"""
+
+from __future__ import annotations
+
+
+class RagCompressError(Exception):
+    """Base of all errors of this library."""
+
+
+class InvalidInput(RagCompressError, ValueError):
+    """A value from the caller is not usable; the message says which, and what would be."""
+
+
+class BudgetTooSmall(InvalidInput):
+    """The prompt is longer than `max_tokens` even without any context."""
+
+
+class DocumentError(RagCompressError):
+    """A document cannot be read; `str(error)` starts with its file and line."""
+
+
+class MissingExtra(RagCompressError, ImportError):
+    """An optional dependency is not installed; the message holds the pip line that installs it."""
+
+    def __init__(self, package: str, extra: str, purpose: str) -> None:
+        super().__init__(f'{purpose} needs the package {package!r}: pip install "rag-compress[{extra}]"')
+        self.extra = extra
+
+
+class ModelError(RagCompressError):
+    """A model returned something else than its protocol promises."""
+
+
+class IndexFolderError(RagCompressError):
+    """An index folder cannot be used."""
+
+
+class DamagedIndex(IndexFolderError):
+    """Files of an index folder are missing, half-written or altered; build the index again."""
+
+
+class IncompatibleIndex(IndexFolderError):
+    """An index folder was written by a newer version, holds another kind of index, or used another encoder."""

@@ -1,0 +1,1 @@
+"""Everything that runs a model: behind `protocols.py`, in strings and arrays."""

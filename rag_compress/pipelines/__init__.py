@@ -1,0 +1,1 @@
+"""Ready-made pipelines, and the ways in from other people's frameworks."""

@@ -1,0 +1,188 @@
+"""Renders a context as the prompt that an LLM reads."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+
+from rag_compress.budget import Part, fit
+from rag_compress.errors import BudgetTooSmall, InvalidInput
+from rag_compress.tokens import Tokenizer, estimate_tokens, token_counter
+from rag_compress.types import Context, Document, Prompt, Segment
+
+QUESTION_ANSWERING = """\
+Answer the question from the numbered sources below, and cite them like [1]. If they do not hold the answer, say so.
+
+{context}
+
+Question: {query}
+Answer:"""
+
+SYSTEM = "Answer from the numbered sources, and cite them like [1]. If they do not hold the answer, say so."
+
+
+@dataclass(frozen=True)
+class PromptTemplate:
+    """Renders the kept segments under their sources' numbers and titles, then the whole prompt.
+
+    Sources keep the number of their place among the retrieved documents, so a citation means the same document however
+    much was dropped. Within a source, what was dropped between two kept pieces becomes one space, or one line break.
+
+    Attributes:
+        template: The prompt, with `{context}` and `{query}`.
+        empty: The prompt when nothing is kept, with `{query}`.
+        source: One source, with `{text}` and any of `{number}`, `{title}`, `{id}`; an empty title leaves no gap.
+        separator: What stands between sources.
+        max_tokens: The longest prompt to make, all included; the lowest-scored segments give way. `None`: no limit.
+        tokenizer: What counts the tokens (see `tokens.Tokenizer`).
+    """
+
+    template: str = QUESTION_ANSWERING
+    empty: str = "Question: {query}\nAnswer:"
+    source: str = "[{number}] {title}\n{text}"
+    separator: str = "\n\n"
+    max_tokens: int | None = None
+    tokenizer: Tokenizer = estimate_tokens
+
+    def __post_init__(self) -> None:
+        _check_placeholders("template", self.template, required={"context", "query"})
+        _check_placeholders("empty", self.empty, required={"query"})
+        _check_placeholders("source", self.source, required={"text"}, optional={"number", "title", "id"})
+        check_max_tokens(self.max_tokens)
+
+    def format(self, context: Context) -> Prompt:
+        """Returns the prompt; within `max_tokens` if that is set.
+
+        Raises:
+            BudgetTooSmall: The prompt would be too long even without any context.
+        """
+        return Prompt(self._render(self.fit(context)))
+
+    def messages(self, context: Context, system: str = SYSTEM) -> list[dict[str, str]]:
+        """Returns chat messages: `system`, then the sources and the question as the user's turn.
+
+        `max_tokens` covers the contents of both messages, not what a chat API adds around them.
+        """
+        tokens = token_counter(self.tokenizer)(system)
+        left = None if self.max_tokens is None else max(0, self.max_tokens - tokens)
+        user = replace(self, template="{context}\n\nQuestion: {query}", empty="Question: {query}", max_tokens=left)
+        return [{"role": "system", "content": system}, {"role": "user", "content": user.format(context).text}]
+
+    def fit(self, context: Context) -> Context:
+        """Returns the context with as many of its best segments as the whole prompt has room for."""
+        if self.max_tokens is None:
+            return context
+        count = token_counter(self.tokenizer)
+        if count(self._render(context)) <= self.max_tokens:
+            return context
+        base = count(self._render(replace(context, segments=())))
+        if base > self.max_tokens:
+            raise BudgetTooSmall(f"The prompt has {base} tokens without any context: max_tokens is {self.max_tokens}")
+
+        def measure(kept: Sequence[int]) -> int:
+            return count(self._render(choose(context, kept)))
+
+        order = sorted(range(len(context.segments)), key=lambda i: rank_key(context.segments[i], i))
+        return choose(context, fit([[i] for i in order], self.parts(context), measure, self.max_tokens))
+
+    def render_context(self, context: Context) -> str:
+        """Returns the sources alone, as they stand in the prompt; empty when nothing is kept."""
+        return self.separator.join(self._sources(context))
+
+    def parts(self, context: Context) -> list[Part]:
+        """Returns about how many tokens each kept segment adds, and the header of its source."""
+        count = token_counter(self.tokenizer)
+        documents = {document.id: document for document in context.documents}
+        headers: dict[str, int] = {}
+        parts = []
+        for segment in context.segments:
+            header = segment.spans[0].doc_id if segment.spans else ""
+            if header not in headers:
+                title = documents[header].title if header in documents else ""
+                headers[header] = count(self.separator + self._fill_source("100", title, header, ""))
+            parts.append(Part(count(" " + segment.text), header, headers[header]))
+        return parts
+
+    def _render(self, context: Context) -> str:
+        if context.is_empty:
+            return _fill(self.empty, {"query": context.query})
+        return _fill(self.template, {"context": self.render_context(context), "query": context.query})
+
+    def _sources(self, context: Context) -> Iterator[str]:
+        documents = {document.id: (n, document) for n, document in enumerate(context.documents, start=1)}
+        for ids, segments in groupby(context.segments, key=_sources_of):
+            known = [documents[i] for i in ids if i in documents]
+            number = ", ".join(str(n) for n, _ in known)
+            title = known[0][1].title if len(known) == 1 else ""
+            text = join_segments(known[0][1] if known else None, list(segments))
+            yield self._fill_source(number, title, ", ".join(ids), text)
+
+    def _fill_source(self, number: str, title: str, doc_id: str, text: str) -> str:
+        source = self.source if title else _TITLE_AND_GAP.sub("", self.source)
+        return _fill(source, {"number": number, "title": title, "id": doc_id, "text": text})
+
+
+def join_segments(document: Document | None, segments: Sequence[Segment]) -> str:
+    """Returns segments of one document joined: by the kind of white space between them, or by what stands for a gap."""
+    pieces: list[str] = []
+    for previous, segment in zip([None, *segments], segments, strict=False):
+        if previous is not None:
+            pieces.append(_gap(document, previous, segment))
+        pieces.append(segment.text)
+    return "".join(pieces)
+
+
+def choose(context: Context, kept: Sequence[int]) -> Context:
+    """Returns the context with the segments at these positions kept, in order, and the others dropped."""
+    chosen = set(kept)
+    segments = tuple(s for i, s in enumerate(context.segments) if i in chosen)
+    others = tuple(s for i, s in enumerate(context.segments) if i not in chosen)
+    return replace(context, segments=segments, dropped=context.dropped + others)
+
+
+def rank_key(segment: Segment, position: int) -> tuple[float, int]:
+    """Returns the sort key for best first: unscored segments before scored ones, ties by position."""
+    return (-float("inf") if segment.score is None else -segment.score, position)
+
+
+def check_max_tokens(max_tokens: int | None) -> None:
+    """Raises `InvalidInput` unless a budget is `None` or an integer of at least 0."""
+    if max_tokens is not None and (isinstance(max_tokens, bool) or not isinstance(max_tokens, int) or max_tokens < 0):
+        raise InvalidInput(f"max_tokens must be an integer of at least 0, or None, not {max_tokens!r}")
+
+
+_PLACEHOLDER = re.compile(r"\{(\w+)\}")
+_TITLE_AND_GAP = re.compile(r"\{title\}\s*")
+
+
+def _sources_of(segment: Segment) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(span.doc_id for span in segment.spans))
+
+
+def _gap(document: Document | None, before: Segment, after: Segment) -> str:
+    if document is None or not (before.verbatim and after.verbatim):
+        return " "
+    end, start = before.spans[0].end, after.spans[0].start
+    if start <= end:
+        return "" if start == end else " "
+    between = document.text[end:start]
+    lines = between.count("\n")
+    return "\n\n" if lines > 1 and not between.strip() else "\n" if lines else " "
+
+
+def _fill(template: str, values: Mapping[str, str]) -> str:
+    """Returns the template with its placeholders replaced in one pass, so that braces in a document stay as they are."""
+    return _PLACEHOLDER.sub(lambda match: values.get(match.group(1), match.group()), template)
+
+
+def _check_placeholders(name: str, template: str, required: set[str], optional: set[str] = frozenset()) -> None:  # type: ignore[assignment]
+    if not isinstance(template, str):
+        raise InvalidInput(f"{name} must be a string, not {template!r:.80}")
+    found = set(_PLACEHOLDER.findall(template))
+    if missing := required - found:
+        raise InvalidInput(f"{name} lacks {', '.join(f'{{{m}}}' for m in sorted(missing))}: {template!r:.80}")
+    if unknown := found - required - optional:
+        allowed = ", ".join(f"{{{a}}}" for a in sorted(required | optional))
+        raise InvalidInput(f"{name} has the unknown placeholder {{{min(unknown)}}}; it may use {allowed}")

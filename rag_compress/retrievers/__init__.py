@@ -1,0 +1,1 @@
+"""Retrievers: stages that fill in the documents of a context."""

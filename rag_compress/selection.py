@@ -1,0 +1,134 @@
+"""Chooses which scored segments to keep: pure functions of the scores, so one scoring pass serves a whole sweep."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from math import floor
+
+from rag_compress.budget import fit
+from rag_compress.errors import InvalidInput
+from rag_compress.prompts import PromptTemplate, check_max_tokens, choose, rank_key
+from rag_compress.stages import Stage
+from rag_compress.tokens import token_counter
+from rag_compress.types import Context, Segment
+from rag_compress.words import words
+
+
+@dataclass(frozen=True)
+class Selection(Stage):
+    """Keeps the best segments, in prompt order, within the limits; what it drops stays in `Context.dropped`.
+
+    Segments are offered best first, and one is taken when it fits what is left. A segment without a score passes any
+    threshold and comes first. With no limit at all, everything is kept.
+
+    Attributes:
+        threshold: Keep what scores at least this.
+        keep_best: Keep the best n even below the threshold (a budget still holds).
+        max_tokens: The most tokens the rendered context may have: titles, numbers and separators included.
+        max_ratio: The same as a share, in [0, 1], of the tokens of the context with its documents whole.
+        neighbours: With each kept segment, also keep the n before and after it in its document, if they fit.
+        max_similarity: Drop a segment when its words' Jaccard similarity with those of a better one from another
+            document is above this.
+        template: Renders the context and counts its tokens; see `PromptTemplate`.
+    """
+
+    threshold: float | None = None
+    keep_best: int = 0
+    max_tokens: int | None = None
+    max_ratio: float | None = None
+    neighbours: int = 0
+    max_similarity: float | None = None
+    template: PromptTemplate = field(default_factory=PromptTemplate)
+
+    def __post_init__(self) -> None:
+        check_max_tokens(self.max_tokens)
+        for name in ("max_ratio", "max_similarity"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value <= 1:
+                raise InvalidInput(f"{name} must be between 0 and 1, or None, not {value!r}")
+        for name in ("keep_best", "neighbours"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+                raise InvalidInput(f"{name} must be an integer of at least 0, not {value!r}")
+        if self.threshold is not None and not isinstance(self.threshold, int | float):
+            raise InvalidInput(f"threshold must be a number or None, not {self.threshold!r:.80}")
+        if self.threshold != self.threshold:
+            raise InvalidInput("threshold must be a number or None, not NaN")
+
+    def __call__(self, batch: Sequence[Context]) -> list[Context]:
+        """Returns each context with its best segments kept and the others added to `dropped`."""
+        return [self._select(context) for context in batch]
+
+    def _select(self, context: Context) -> Context:
+        segments = context.segments
+        order = sorted(range(len(segments)), key=lambda i: rank_key(segments[i], i))
+        order = [i for rank, i in enumerate(order) if rank < self.keep_best or self._passes(segments[i])]
+        if self.max_similarity is not None:
+            order = list(_distinct(segments, order, self.max_similarity))
+        groups = list(_with_neighbours(segments, order, self.neighbours))
+        return choose(context, self._within_budget(context, groups))
+
+    def _passes(self, segment: Segment) -> bool:
+        return self.threshold is None or segment.score is None or segment.score >= self.threshold
+
+    def _within_budget(self, context: Context, groups: Sequence[Sequence[int]]) -> Sequence[int]:
+        """Returns the positions of the groups' segments that fit the budget; all of them when there is none."""
+        limits = [] if self.max_tokens is None else [self.max_tokens]
+        count = token_counter(self.template.tokenizer)
+        if self.max_ratio is not None:
+            whole = self.template.render_context(Context.whole(context.query, context.documents))
+            limits.append(floor(self.max_ratio * count(whole)))
+        if not limits:
+            return [i for group in groups for i in group]
+
+        def measure(kept: Sequence[int]) -> int:
+            return count(self.template.render_context(choose(context, kept)))
+
+        return fit(groups, self.template.parts(context), measure, min(limits))
+
+
+def reopen(context: Context) -> Context:
+    """Returns the context with everything that was dropped put back in its place, for another choice without a model.
+
+    Scores are compared as they are: reopen only what one scorer has scored.
+    """
+    place = {document.id: n for n, document in enumerate(context.documents)}
+    pieces = sorted(
+        (*context.segments, *context.dropped),
+        key=lambda s: (place.get(s.spans[0].doc_id, len(place)), s.spans[0].start) if s.spans else (len(place), 0),
+    )
+    return replace(context, segments=tuple(pieces), dropped=())
+
+
+def _with_neighbours(segments: Sequence[Segment], order: Sequence[int], reach: int) -> Iterator[list[int]]:
+    """Yields each segment with its neighbours, then alone, in case only that fits."""
+    for i in order:
+        around = range(max(0, i - reach), min(len(segments), i + reach + 1))
+        group = [j for j in around if segments[j].spans[:1] and _same_document(segments[j], segments[i])]
+        if len(group) > 1:
+            yield [i, *(j for j in group if j != i)]
+        yield [i]
+
+
+def _same_document(one: Segment, other: Segment) -> bool:
+    return {span.doc_id for span in one.spans} == {span.doc_id for span in other.spans}
+
+
+def _distinct(segments: Sequence[Segment], order: Sequence[int], max_similarity: float) -> Iterator[int]:
+    """Yields the positions, best first, whose words are not too similar to those of a better one elsewhere.
+
+    The Jaccard similarity of two sets of words is the size of their intersection over that of their union.
+    """
+    bags: dict[int, frozenset[str]] = {}
+    holders: defaultdict[str, list[int]] = defaultdict(list)
+    for i in order:
+        bag = frozenset(words(segments[i].text))
+        shared = Counter(j for word in bag for j in holders[word] if not _same_document(segments[i], segments[j]))
+        if any(n / (len(bag) + len(bags[j]) - n) > max_similarity for j, n in shared.items()):
+            continue
+        bags[i] = bag
+        for word in bag:
+            holders[word].append(i)
+        yield i

@@ -1,0 +1,100 @@
+"""Small deterministic models, and `check_context`, which holds a compressor to the library's promises.
+
+For the tests of this library and of yours: nothing here loads a model, uses the network or calls a random number.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rag_compress.models.protocols import Passage
+from rag_compress.prompts import PromptTemplate
+from rag_compress.tokens import token_counter
+from rag_compress.types import Context, Segment
+from rag_compress.words import words
+
+
+@dataclass(frozen=True)
+class HashEncoder:
+    """Encodes a text as the counts of its words, hashed into `dim` places: texts that share words are near."""
+
+    dim: int = 64
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Returns float32 `(len(texts), dim)`, each row of length 1 or all zeros."""
+        vectors = np.zeros((len(texts), self.dim), dtype=np.float32)
+        for row, text in zip(vectors, texts, strict=True):
+            for word in words(text):
+                row[zlib.crc32(word.encode()) % self.dim] += 1
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+        return vectors / np.maximum(lengths, 1e-9)
+
+
+@dataclass(frozen=True)
+class OverlapScorer:
+    """Scores a sentence by the share of the query's words that it holds."""
+
+    def score(self, queries: Sequence[str], passages: Sequence[Sequence[Passage]]) -> list[list[NDArray[np.float32]]]:
+        """Returns the shares, in [0, 1]."""
+        return [
+            [
+                np.array([_overlap(query, p.text[start:end]) for start, end in p.sentences], dtype=np.float32)
+                for p in group
+            ]
+            for query, group in zip(queries, passages, strict=True)
+        ]
+
+
+def check_context(before: Context, after: Context, template: PromptTemplate, max_tokens: int | None = None) -> None:
+    """Raises `AssertionError` unless a compressor kept its promises.
+
+    Args:
+        before: What the compressor was given.
+        after: What it returned.
+        template: Renders the contexts and counts their tokens.
+        max_tokens: The budget that the compressor was given, if any.
+    """
+    _check(after.query == before.query, "the query changed")
+    _check(after.documents == before.documents, "documents changed, or their order")
+    for segment in (*after.segments, *after.dropped):
+        _check_sources(after, segment)
+    _check_order(after)
+    text = template.render_context(after)
+    _check(len(text) <= len(template.render_context(before)), "the context is longer than before")
+    if max_tokens is not None:
+        tokens = token_counter(template.tokenizer)(text)
+        _check(tokens <= max_tokens, f"{tokens} tokens exceed the budget of {max_tokens}")
+
+
+def _check_sources(context: Context, segment: Segment) -> None:
+    known = {document.id: document for document in context.documents}
+    for span in segment.spans:
+        _check(span.doc_id in known, f"{span} is of no document in the context")
+        _check(span.end <= len(known[span.doc_id].text), f"{span} ends behind its document")
+    if segment.verbatim:
+        span = segment.spans[0]
+        _check(segment.text == known[span.doc_id].text[span.start : span.end], f"{segment} is not verbatim")
+
+
+def _check_order(context: Context) -> None:
+    place = {document.id: n for n, document in enumerate(context.documents)}
+    verbatim = [s.spans[0] for s in context.segments if s.verbatim]
+    keys = [(place[span.doc_id], span.start, span.end) for span in verbatim]
+    _check(keys == sorted(keys), "segments are not in the order of the documents")
+    for one, other in zip(verbatim, verbatim[1:], strict=False):
+        _check(one.doc_id != other.doc_id or one.end <= other.start, f"{one} and {other} overlap")
+
+
+def _check(holds: bool, message: str) -> None:  # noqa: FBT001 - reads as a sentence
+    if not holds:
+        raise AssertionError(message)
+
+
+def _overlap(query: str, sentence: str) -> float:
+    wanted = set(words(query))
+    return len(wanted & set(words(sentence))) / len(wanted) if wanted else 0.0

@@ -1,0 +1,314 @@
+"""Cuts text into pieces with exact character offsets.
+
+`cut` is the default splitter: it knows paragraphs, headings, list items, table rows, code and dialogue turns, and cuts
+prose into sentences. Whatever the text, its pieces are in order, do not overlap, start and end with a visible
+character, and leave out nothing but white space.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import cache
+from typing import Literal, NamedTuple
+
+import sentencex
+
+from rag_compress.stages import check_positive
+from rag_compress.types import Document
+
+Offsets = tuple[int, int]
+Splitter = Callable[[str], Sequence[Offsets]]
+
+MAX_CHARS = 1000
+"""A longer piece is split: no budget could take it, and it says too little about where the answer is."""
+
+_MAX_CHARS_OF = {"th": 200}  # Thai marks no sentence ends; its spaces stand between clauses
+_SCRIPTS = {  # the first script found decides; Japanese before Chinese, since it uses both
+    "ja": "\u3040-\u30ff",
+    "zh": "\u4e00-\u9fff",
+    "ko": "\uac00-\ud7a3",
+    "th": "\u0e00-\u0e7f",
+    "ar": "\u0600-\u06ff",
+    "hi": "\u0900-\u097f",
+    "hy": "\u0530-\u058f",
+    "el": "\u0370-\u03ff",
+    "ru": "\u0400-\u04ff",
+}
+
+
+def cut(text: str, language: str | None = None) -> list[Offsets]:
+    """Returns the pieces of a text: sentences of prose, list items and turns; headings; table rows; blocks of code.
+
+    Args:
+        text: Any text.
+        language: ISO 639-1 code; by default it is guessed from the script.
+    """
+    language = language or language_of(text)
+    max_chars = _MAX_CHARS_OF.get(language, MAX_CHARS)
+    pieces: list[Offsets] = []
+    for block in _blocks(text):
+        for start, end in _cut_block(text, block, language):
+            pieces.extend(_split_long(text, start, end, max_chars))
+    return pieces
+
+
+def sentences(text: str, language: str | None = None) -> list[Offsets]:
+    """Returns the sentences of prose (see `cut` for text with structure)."""
+    return list(_sentences_within(text, 0, len(text), language or language_of(text)))
+
+
+def language_of(text: str) -> str:
+    """Returns a guess of the ISO 639-1 code from the script of the first 2,000 characters; `en` for Latin script."""
+    sample = text[:2000]
+    if sample.isascii():
+        return "en"
+    letters = max(1, sum(map(str.isalpha, sample)))
+    for language, pattern in _script_patterns().items():
+        if len(pattern.findall(sample)) > letters / 5:
+            return language
+    return "en"
+
+
+def split_document(document: Document, max_words: int = 200) -> list[Document]:
+    """Returns passages of at most about `max_words` words, cut between pieces, for a retriever to index.
+
+    A passage's id is the document's id with `#` and its position; its metadata add `source` (the document's id),
+    `start` and `end` (its characters in the document). A document that is short enough is returned as it is.
+    """
+    check_positive("max_words", max_words)
+    if len(document.text.split()) <= max_words:
+        return [document]
+    ranges = _group(document.text, cut(document.text), max_words)
+    return [_passage(document, i, start, end) for i, (start, end) in enumerate(ranges)]
+
+
+# ---- blocks: what kind of text a line belongs to ---------------------------------------------------------------------
+
+_Kind = Literal["prose", "heading", "row", "code"]
+
+
+class _Block(NamedTuple):
+    kind: _Kind
+    start: int
+    end: int
+
+
+_LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n|\Z)")
+_FENCE = re.compile(r"\s{0,3}(?:```|~~~)")
+_DOCTEST = re.compile(r"\s*>>> ")
+_HEADING = re.compile(r"#{1,6}\s+\S")
+_UNDERLINE = re.compile(r"\s*([=\-~^\"*+#])\1{2,}\s*\Z")
+_ROW = re.compile(r"\s*\|.*\||.*\S\s\|\s|(?:[^\t]+\t){2}")
+_RULE_ROW = re.compile(r"[\s|:+=-]*\Z")
+_ITEM = re.compile(r"\s*(?:[-*+•‣◦–]|\d{1,3}[.)]|[a-z]\))\s+\S")
+_TURN = re.compile(r"[^\W\d_a-z][\w.'’ -]{0,30}(?:\([^()\n]{1,20}\))?\s?[:：]\s")
+_STARTS: tuple[tuple[_Kind, re.Pattern[str]], ...] = (
+    ("code", _DOCTEST),
+    ("heading", _HEADING),
+    ("prose", _ITEM),
+    ("prose", _TURN),
+)
+
+
+def _blocks(text: str) -> Iterator[_Block]:
+    """Yields the blocks of a text in order; blank lines lie between them."""
+    kind: _Kind | None = None
+    start = end = 0
+    fence = ""
+    for match in _LINE.finditer(text):
+        line = match.group()
+        new_kind, starts_new = ("code", False) if fence else _classify(line, kind)
+        if starts_new:
+            if kind:
+                yield _Block(kind, start, end)
+            start = match.start()
+            fence = line.strip()[:3] if _FENCE.match(line) else ""
+        kind, end = new_kind, match.end()
+        if fence and not starts_new and line.strip().startswith(fence):
+            yield _Block("code", start, end)
+            kind, fence = None, ""
+    if kind:
+        yield _Block(kind, start, end)
+
+
+def _classify(line: str, open_kind: _Kind | None) -> tuple[_Kind | None, bool]:
+    """Returns the kind of a line (`None`: blank) and whether it starts a new block, given the kind of the open one."""
+    if not line.strip():
+        return None, True
+    if _FENCE.match(line):
+        return "code", True
+    if open_kind == "code":
+        return "code", False
+    if open_kind == "prose" and _UNDERLINE.match(line):
+        return "heading", False
+    if _ROW.match(line) or (open_kind == "row" and _RULE_ROW.match(line)):
+        return "row", open_kind != "row"
+    for kind, pattern in _STARTS:
+        if pattern.match(line):
+            return kind, True
+    return "prose", open_kind != "prose"
+
+
+def _cut_block(text: str, block: _Block, language: str) -> Iterator[Offsets]:
+    if block.kind == "prose":
+        yield from _sentences_within(text, block.start, block.end, language)
+    elif block.kind == "row":
+        yield from _rows(text, block)
+    elif block.kind == "code":
+        yield from _line_groups(text, block)
+    else:
+        yield from _visible(text, block.start, block.end)
+
+
+def _rows(text: str, block: _Block) -> Iterator[Offsets]:
+    """Yields the rows of a table; a ruling such as `|---|---|` belongs to the row above it."""
+    open_row: Offsets | None = None
+    for match in _LINE.finditer(text, block.start, block.end):
+        start, end = match.span()
+        if open_row and _RULE_ROW.match(match.group()):
+            open_row = (open_row[0], end)
+            continue
+        if open_row:
+            yield from _visible(text, *open_row)
+        open_row = (start, end)
+    if open_row:
+        yield from _visible(text, *open_row)
+
+
+def _line_groups(text: str, block: _Block) -> Iterator[Offsets]:
+    """Yields a block of code whole, or groups of whole lines when it is longer than `MAX_CHARS`."""
+    start = block.start
+    for match in _LINE.finditer(text, block.start, block.end):
+        if match.end() - start > MAX_CHARS and match.start() > start:
+            yield from _visible(text, start, match.start())
+            start = match.start()
+    yield from _visible(text, start, block.end)
+
+
+# ---- sentences -------------------------------------------------------------------------------------------------------
+
+_WORD_CHARACTER = re.compile(r"[^\W_]")
+_ENUMERATOR = re.compile(r"[(\[]?(?:\d{1,3}|[a-z])[.)\]]")
+_SENTENCE_END = re.compile(r"(?<=[.!?…؟।۔])[\"'”’)\]]*\s+|(?<=[。！？])[」』”’）]*")
+
+
+class _SafeForSentencex(dict[int, int]):
+    """Maps, one to one, the characters that sentencex cannot take: its Rust code panics on non-ASCII white space after
+    a single letter and refuses lone surrogates.
+    """
+
+    def __missing__(self, code: int) -> int:
+        safe = code
+        if 0xD800 <= code <= 0xDFFF:
+            safe = 0xFFFD
+        elif code > 127 and chr(code).isspace():
+            safe = ord("\n" if code in (0x85, 0x2028, 0x2029) else " ")
+        self[code] = safe
+        return safe
+
+
+_SAFE = _SafeForSentencex()
+
+
+def _sentences_within(text: str, start: int, end: int, language: str) -> Iterator[Offsets]:
+    """Yields the sentences of `text[start:end]`.
+
+    What holds no letter or digit is joined to the sentence before, and a lone enumerator ("1.") to the one after.
+    """
+    open_sentence: Offsets | None = None
+    for first, last in _boundaries(text[start:end], language):
+        for piece in _visible(text, start + first, start + last):
+            joins = open_sentence and (
+                not _WORD_CHARACTER.search(text, *piece) or _ENUMERATOR.fullmatch(text, *open_sentence)
+            )
+            if open_sentence and joins:
+                open_sentence = (open_sentence[0], piece[1])
+                continue
+            if open_sentence:
+                yield open_sentence
+            open_sentence = piece
+    if open_sentence:
+        yield open_sentence
+
+
+def _boundaries(text: str, language: str) -> list[Offsets]:
+    safe = text if text.isascii() else text.translate(_SAFE)
+    try:
+        found = sentencex.get_sentence_boundaries(language, safe)
+    except BaseException as error:  # a Rust panic derives from BaseException alone
+        if type(error).__name__ != "PanicException":
+            raise
+        return _boundaries_by_punctuation(safe)
+    return [(boundary["start_index"], boundary["end_index"]) for boundary in found]
+
+
+def _boundaries_by_punctuation(text: str) -> list[Offsets]:
+    ends = [*(match.end() for match in _SENTENCE_END.finditer(text)), len(text)]
+    return list(zip([0, *ends], ends, strict=False))
+
+
+# ---- pieces ----------------------------------------------------------------------------------------------------------
+
+_BREAKS = (re.compile(r"[;:!?。！？؟।…]\s*"), re.compile(r"[,，、،]\s*"), re.compile(r"\s+"))
+_JOINERS = "\u200d\ufe0e\ufe0f"
+
+
+def _split_long(text: str, start: int, end: int, max_chars: int) -> Iterator[Offsets]:
+    """Yields pieces of at most `max_chars`, cut at the strongest break in the second half of each, or anywhere."""
+    while end - start > max_chars:
+        middle = _break(text, start + max_chars // 2, start + max_chars)
+        yield from _visible(text, start, middle)
+        start = middle
+    yield from _visible(text, start, end)
+
+
+def _break(text: str, first: int, last: int) -> int:
+    for pattern in _BREAKS:
+        ends = [match.end() for match in pattern.finditer(text, first, last)]
+        if ends:
+            return ends[-1]
+    cut_at = last
+    while cut_at > first and _joined(text[cut_at - 1], text[cut_at]):
+        cut_at -= 1
+    return cut_at if cut_at > first else last
+
+
+def _joined(before: str, after: str) -> bool:
+    """Returns whether two characters belong to one that a person sees (accents, emoji sequences)."""
+    return unicodedata.combining(after) > 0 or after in _JOINERS or before == "\u200d"
+
+
+def _visible(text: str, start: int, end: int) -> Iterator[Offsets]:
+    """Yields `[start, end)` without the white space around it, or nothing when that is all there is."""
+    piece = text[start:end]
+    stripped = piece.lstrip()
+    if stripped:
+        start += len(piece) - len(stripped)
+        yield start, start + len(stripped.rstrip())
+
+
+@cache
+def _script_patterns() -> dict[str, re.Pattern[str]]:
+    return {language: re.compile(f"[{characters}]") for language, characters in _SCRIPTS.items()}
+
+
+def _group(text: str, pieces: Sequence[Offsets], max_words: int) -> Iterator[Offsets]:
+    """Yields ranges of neighbouring pieces with at most `max_words` words each (more only where one piece has more)."""
+    start, words = pieces[0][0], 0
+    for (first, last), previous in zip(pieces, (pieces[0], *pieces), strict=False):
+        count = len(text[first:last].split())
+        if words and words + count > max_words:
+            yield start, previous[1]
+            start, words = first, 0
+        words += count
+    yield start, pieces[-1][1]
+
+
+def _passage(document: Document, position: int, start: int, end: int) -> Document:
+    metadata = {**document.metadata, "source": document.id, "start": start, "end": end}
+    return replace(
+        document, id=f"{document.id}#{position}", text=document.text[start:end], metadata=metadata, embedding=None
+    )

@@ -1,0 +1,160 @@
+"""The records that pass through a pipeline: `Document`, `Span`, `Segment`, `Context`, `Prompt`.
+
+All are frozen. A document is never edited, so a span stays valid from the first stage to the last.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from rag_compress.errors import InvalidInput
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A text as the retriever returned it.
+
+    Attributes:
+        id: Unique within a context; spans refer to it.
+        text: What may be quoted; never edited.
+        title: Shown above the text in a prompt; not part of it.
+        score: The retriever's score, higher is better; `None` when it was not retrieved by score.
+        metadata: Anything; carried along untouched.
+        embedding: float32 `(dim,)` from a dense index, or `None`.
+    """
+
+    id: str
+    text: str
+    title: str = ""
+    score: float | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    embedding: NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        for name in ("id", "text", "title"):
+            value = getattr(self, name)
+            if not isinstance(value, str):
+                raise InvalidInput(f"Document.{name} must be a string, not {type(value).__name__}: {value!r:.80}")
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The characters `[start, end)` of one document."""
+
+    doc_id: str
+    start: int
+    end: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.start <= self.end:
+            raise InvalidInput(f"A span needs 0 <= start <= end, not [{self.start}, {self.end}) of {self.doc_id!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A piece of what the LLM reads, and where it came from.
+
+    Attributes:
+        text: The piece itself.
+        spans: Its sources: one exact span when `verbatim`, otherwise the spans it was written from.
+        score: How much it helps to answer, higher is better; `None` when nothing has scored it.
+        verbatim: Whether `text` is exactly the text of its one span.
+        embedding: float32 `(tokens, hidden)` soft tokens, or `None` for text.
+    """
+
+    text: str
+    spans: tuple[Span, ...]
+    score: float | None = None
+    verbatim: bool = True
+    embedding: NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.verbatim and len(self.spans) != 1:
+            raise InvalidInput(f"A verbatim segment has exactly one span, not {len(self.spans)}: {self.text!r:.80}")
+        if self.score is not None and math.isnan(self.score):
+            raise InvalidInput(f"A segment's score must be a number, not NaN: {self.text!r:.80}")
+
+    @classmethod
+    def of(cls, document: Document, start: int = 0, end: int | None = None, score: float | None = None) -> Segment:
+        """Returns the verbatim segment `[start, end)` of a document, by default all of it."""
+        end = len(document.text) if end is None else end
+        if end > len(document.text):
+            raise InvalidInput(f"Document {document.id!r} has {len(document.text)} characters; no span ends at {end}")
+        return cls(document.text[start:end], (Span(document.id, start, end),), score)
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """A query with what was retrieved for it, what is kept of that, and what was dropped.
+
+    Attributes:
+        query: What the prompt has to answer.
+        documents: In the order in which they were retrieved; ids are unique.
+        segments: What the LLM will read, in prompt order.
+        dropped: What an earlier stage removed, with its scores, so that a choice can be made again without a model.
+    """
+
+    query: str
+    documents: tuple[Document, ...] = ()
+    segments: tuple[Segment, ...] = ()
+    dropped: tuple[Segment, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.query, str):
+            raise InvalidInput(f"A query must be a string, not {type(self.query).__name__}: {self.query!r:.80}")
+        if len({document.id for document in self.documents}) < len(self.documents):
+            raise InvalidInput(f"Two documents of a context share the id {_first_repeated(self.documents)!r}")
+
+    @classmethod
+    def whole(cls, query: str, documents: Iterable[Document | str]) -> Context:
+        """Returns the context that keeps all documents whole; a plain string becomes a document with its position as id."""
+        if isinstance(documents, str):
+            raise InvalidInput("documents must be a list of documents, not one string: put it into a list")
+        docs = tuple(Document(str(i), d) if isinstance(d, str) else d for i, d in enumerate(documents))
+        return cls(query, docs, tuple(Segment.of(d, score=d.score) for d in docs))
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is kept: the LLM is better asked without context."""
+        return not self.segments
+
+    def of(self, span: Span) -> Document:
+        """Returns the document of a span.
+
+        Raises:
+            KeyError: No document of this context has the span's id.
+        """
+        for document in self.documents:
+            if document.id == span.doc_id:
+                return document
+        raise KeyError(span.doc_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What is sent to an LLM.
+
+    Attributes:
+        text: The prompt.
+        soft_tokens: float32 `(tokens, hidden)` arrays for the placeholders in `text`, in order; empty for any LLM
+            that takes text.
+    """
+
+    text: str
+    soft_tokens: tuple[NDArray[np.float32], ...] = field(default=(), compare=False)
+
+
+def _first_repeated(documents: Sequence[Document]) -> str:
+    seen: set[str] = set()
+    for document in documents:
+        if document.id in seen:
+            return document.id
+        seen.add(document.id)
+    raise AssertionError("no id is repeated")

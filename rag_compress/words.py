@@ -1,0 +1,48 @@
+"""Turns text into the words that lexical methods match: case folded, stemmed, without stop words.
+
+Scripts that put no spaces between words (Chinese, Japanese, Thai and their neighbours) give pairs of characters, the
+usual stand-in for words in retrieval (Nie, Gao, Zhang, Zhou, "On the use of words and n-grams for Chinese information
+retrieval", 2000).
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+import Stemmer
+
+_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+_WORD = re.compile(rf"[{_UNSPACED}]+|[^\W_{_UNSPACED}]+")
+_UNSPACED_START = re.compile(f"[{_UNSPACED}]")
+
+STOP_WORDS = frozenset(
+    "a about an and are as at be been but by can could did do does for from had has have he her his how i if in into is "
+    "it its me my of on or our she should so than that the their them then there these they this those to was we were "
+    "what when where which who whom whose why will with would you your".split()
+)
+"""English function and question words: they say what kind of answer is wanted, not what it is about."""
+
+
+def words(text: str) -> list[str]:
+    """Returns the words of a text in order, with repetitions; numbers are words."""
+    found: list[str] = []
+    for run in _WORD.findall(text.casefold()):
+        if _UNSPACED_START.match(run):
+            found.extend(_pairs(run))
+        elif run not in STOP_WORDS:
+            found.append(_stem(run))
+    return found
+
+
+def _pairs(run: str) -> list[str]:
+    return [run] if len(run) == 1 else [run[i : i + 2] for i in range(len(run) - 1)]
+
+
+@lru_cache(maxsize=1 << 16)
+def _stem(word: str) -> str:
+    # The stemmer refuses lone surrogates, which `\w` does not match, so that none can reach it.
+    return str(_STEMMER.stemWord(word)) if word.isascii() else word
+
+
+_STEMMER = Stemmer.Stemmer("english")

@@ -1,0 +1,12 @@
+"""Hypothesis profiles: `HYPOTHESIS_PROFILE=thorough` runs ten times as many cases."""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+_COMMON = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow], "derandomize": True}
+settings.register_profile("default", max_examples=150, **_COMMON)
+settings.register_profile("thorough", max_examples=1500, **_COMMON)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))

@@ -1,0 +1,114 @@
+"""The contract: every compressor, and every chain of them, is a row here and inherits all the tests below."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import contexts
+
+from rag_compress import BiEncoderScorer, Context, ExtractiveCompressor, LexicalScorer, PromptTemplate, Selection, Stage
+from rag_compress.testing import HashEncoder, OverlapScorer, check_context
+
+
+@dataclass(frozen=True)
+class Row:
+    """A compressor under test, made for a given selection."""
+
+    name: str
+    make: Callable[[Selection], Stage]
+
+
+ROWS = [
+    Row("extractive lexical", lambda s: ExtractiveCompressor(LexicalScorer(), s)),
+    Row("extractive bi-encoder", lambda s: ExtractiveCompressor(BiEncoderScorer(HashEncoder()), s)),
+    Row("extractive overlap", lambda s: ExtractiveCompressor(OverlapScorer(), s)),
+    Row("selection of whole documents", lambda s: s),
+    Row(
+        "lexical >> bi-encoder",
+        lambda s: (
+            ExtractiveCompressor(LexicalScorer(), Selection(max_ratio=0.8))
+            >> ExtractiveCompressor(BiEncoderScorer(HashEncoder()), s)
+        ),
+    ),
+    Row(
+        "documents >> overlap with neighbours",
+        lambda s: Selection(max_similarity=0.9) >> ExtractiveCompressor(OverlapScorer(), s),
+    ),
+]
+every_row = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+
+
+def words_and_signs(text: str) -> int:
+    """A tokenizer whose counts do not add up: joining texts can merge or make tokens."""
+    return len(text.split()) + text.count("ab") + len(text) // 7
+
+
+TOKENIZERS = [words_and_signs, len, PromptTemplate().tokenizer]
+selections = st.builds(
+    Selection,
+    threshold=st.none() | st.floats(-1, 2),
+    keep_best=st.integers(0, 3),
+    neighbours=st.integers(0, 2),
+    max_similarity=st.none() | st.floats(0, 1),
+    max_ratio=st.none() | st.floats(0, 1),
+)
+
+
+@every_row
+@given(context=contexts(), selection=selections)
+def test_promises(row: Row, context: Context, selection: Selection) -> None:
+    """Whatever the text and the options, the result is verbatim, in order, within its sources and never longer."""
+    after = row.make(selection)([context])[0]
+    check_context(context, after, selection.template)
+
+
+@every_row
+@pytest.mark.parametrize("tokenizer", TOKENIZERS, ids=["not additive", "characters", "estimate"])
+@given(context=contexts(), max_tokens=st.integers(0, 120))
+def test_budget(row: Row, tokenizer: Callable[[str], int], context: Context, max_tokens: int) -> None:
+    """The rendered context never has more than `max_tokens`, by whatever tokenizer."""
+    selection = Selection(max_tokens=max_tokens, template=PromptTemplate(tokenizer=tokenizer))
+    after = row.make(selection)([context])[0]
+    check_context(context, after, selection.template, max_tokens)
+
+
+@every_row
+@given(batch=st.lists(contexts(), max_size=4), selection=selections)
+def test_batch_is_one_by_one(row: Row, batch: list[Context], selection: Selection) -> None:
+    """Batch-mates never change a decision."""
+    stage = row.make(selection)
+    assert stage(batch) == [stage([context])[0] for context in batch]
+
+
+@every_row
+@given(context=contexts())
+def test_nothing_is_lost(row: Row, context: Context) -> None:
+    """Kept and dropped pieces together hold every visible character of the documents."""
+    after = row.make(Selection(max_ratio=0.5))([context])[0]
+    covered = {document.id: set[int]() for document in context.documents}
+    for segment in (*after.segments, *after.dropped):
+        covered[segment.spans[0].doc_id].update(range(segment.spans[0].start, segment.spans[0].end))
+    for document in context.documents:
+        visible = {i for i, character in enumerate(document.text) if not character.isspace()}
+        assert visible <= covered[document.id]
+
+
+@every_row
+def test_empty_is_legal(row: Row) -> None:
+    """A context without documents, and one whose pieces are all below the threshold, come out empty."""
+    stage = row.make(Selection(threshold=10.0))
+    nothing, something = stage([Context("q"), Context.whole("q", ["", "some text", "\n"])])
+    assert nothing.is_empty
+    assert all(segment.score is None for segment in something.segments)
+
+
+@every_row
+def test_one_long_line(row: Row) -> None:
+    """A line of a million characters comes out within the budget."""
+    context = Context.whole("which river?", ["river " * 170_000, "x" * 1_000_000])
+    selection = Selection(max_tokens=100)
+    check_context(context, row.make(selection)([context])[0], selection.template, 100)
