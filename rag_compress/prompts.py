@@ -173,7 +173,7 @@ def _gap(document: Document | None, before: Segment, after: Segment) -> str:
 
 
 def _fill(template: str, values: Mapping[str, str]) -> str:
-    """Returns the template with its placeholders replaced in one pass, so that braces in a document stay as they are."""
+    """Returns the template with its placeholders replaced in one pass: braces in a document stay as they are."""
     return _PLACEHOLDER.sub(lambda match: values.get(match.group(1), match.group()), template)
 
 

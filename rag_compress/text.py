@@ -196,9 +196,7 @@ _SENTENCE_END = re.compile(r"(?<=[.!?…؟।۔])[\"'”’)\]]*\s+|(?<=[。！�
 
 
 class _SafeForSentencex(dict[int, int]):
-    """Maps, one to one, the characters that sentencex cannot take: its Rust code panics on non-ASCII white space after
-    a single letter and refuses lone surrogates.
-    """
+    """Maps, one to one, what sentencex cannot take: it panics on some non-ASCII white space and refuses surrogates."""
 
     def __missing__(self, code: int) -> int:
         safe = code

@@ -114,7 +114,7 @@ class Context:
 
     @classmethod
     def whole(cls, query: str, documents: Iterable[Document | str]) -> Context:
-        """Returns the context that keeps all documents whole; a plain string becomes a document with its position as id."""
+        """Returns the context that keeps all documents whole; a plain string's id becomes its position."""
         if isinstance(documents, str):
             raise InvalidInput("documents must be a list of documents, not one string: put it into a list")
         docs = tuple(Document(str(i), d) if isinstance(d, str) else d for i, d in enumerate(documents))
