@@ -1,0 +1,98 @@
+"""Writes a trained classifier as ONNX graphs, fp32 and int8, each checked against torch on padded batches."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rag_compress.errors import MissingExtra, ModelError
+from rag_compress.models.classifier import Batch, ClassifierNetwork, torch
+from rag_compress.models.onnx import open_session
+from rag_compress.models.windows import Window
+
+_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+FP32_TOLERANCE = 1e-3
+INT8_TOLERANCE = 0.5
+"""The most that a logit may differ on average: a logit of 0.5 moves a probability of one half by 0.12."""
+
+
+def export_classifier(network: ClassifierNetwork, windows: Sequence[Window], folder: Path) -> dict[str, float]:
+    """Writes `model.onnx` and `model.int8.onnx` into the folder; returns how far each is from torch.
+
+    Args:
+        network: The trained network.
+        windows: Real windows of unlike lengths: the graphs are traced and checked on them, padded to one batch.
+        folder: Where to; it must exist.
+
+    Raises:
+        MissingExtra: onnx or onnxscript is not installed.
+        ModelError: A graph's outputs differ too much from torch's.
+    """
+    batch = Batch.of(windows)
+    path, small = folder / "model.onnx", folder / "model.int8.onnx"
+    _export(network.eval(), batch, path)
+    _quantize(path, small)
+    differences = {"fp32": _difference(network, batch, path), "int8": _difference(network, batch, small)}
+    for name, limit in (("fp32", FP32_TOLERANCE), ("int8", INT8_TOLERANCE)):
+        if not differences[name] <= limit:
+            raise ModelError(f"The {name} graph differs from torch by {differences[name]:.3g}, more than {limit}")
+    return differences
+
+
+def _export(network: ClassifierNetwork, batch: Batch, path: Path) -> None:
+    try:
+        import onnx  # noqa: F401 - only to say early what is missing
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise MissingExtra("onnxscript", "export", "Exporting to ONNX") from error
+    windows, tokens = torch.export.Dim("windows", min=1), torch.export.Dim("tokens", min=2)
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        # The older exporter silently writes a wrong BERT when the mask it traces has no padding.
+        torch.onnx.export(
+            network,
+            tuple(batch),
+            str(path),
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+            input_names=list(_INPUTS),
+            output_names=["tokens", "passage"],
+            dynamic_shapes=dict.fromkeys(_INPUTS, {0: windows, 1: tokens}),
+        )
+
+
+def _quantize(path: Path, small: Path) -> None:
+    """Writes the graph with int8 weights; activations are quantized while it runs."""
+    import onnx
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    graph = onnx.load(path)
+    del graph.graph.value_info[:]  # the exporter's shapes contradict what the quantizer infers
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        # 7 bits: with 8, processors without VNNI overflow while they add products up.
+        quantize_dynamic(graph, small, weight_type=QuantType.QInt8, per_channel=True, reduce_range=True)
+
+
+def _difference(network: ClassifierNetwork, batch: Batch, path: Path) -> float:
+    """Returns the mean absolute difference of a graph's logits from torch's, on tokens that are no padding."""
+    with torch.inference_mode():
+        expected = [array.numpy() for array in network(*batch)]
+    outputs: Any = _run(path, batch)
+    real = batch.attention_mask.numpy() == 1
+    token = np.abs(outputs[0] - expected[0])[real].mean()
+    return float(max(token, np.abs(outputs[1] - expected[1]).mean()))
+
+
+def _run(path: Path, batch: Batch) -> Any:
+    session = open_session(path)
+    names = {value.name for value in session.get_inputs()}
+    feeds = {name: array.numpy() for name, array in batch._asdict().items() if name in names}
+    return session.run(None, feeds)

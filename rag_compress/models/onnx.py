@@ -1,0 +1,52 @@
+"""Opens ONNX graphs with onnxruntime (extra `cpu`, or `gpu`)."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from rag_compress.errors import InvalidInput, MissingExtra, ModelError
+
+_OPENING = Lock()
+
+
+def open_session(path: str | Path, threads: int = 1, provider: str = "CPUExecutionProvider") -> Any:
+    """Returns the `onnxruntime.InferenceSession` of a graph, opened once for each process.
+
+    Args:
+        path: The `.onnx` file.
+        threads: How many threads one run uses; a session takes runs from many callers at once.
+        provider: Where it runs.
+
+    Raises:
+        MissingExtra: onnxruntime is not installed.
+        InvalidInput: There is no such file, or the provider does not work here.
+        ModelError: The file is not a graph that onnxruntime can run.
+    """
+    with _OPENING:  # lru_cache alone would let two threads open the same graph twice
+        return _open(str(path), threads, provider)
+
+
+@lru_cache(maxsize=8)
+def _open(path: str, threads: int, provider: str) -> Any:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        extra = "cpu" if provider == "CPUExecutionProvider" else "gpu"
+        raise MissingExtra("onnxruntime", extra, "The sentence classifier") from error
+    if not Path(path).is_file():
+        raise InvalidInput(f"There is no model file {path}")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        session = onnxruntime.InferenceSession(path, options, providers=[provider])
+    except Exception as error:  # noqa: BLE001 - onnxruntime's own errors share no base class
+        raise ModelError(f"onnxruntime cannot run {path}: {error}") from error
+    # onnxruntime falls back to the CPU without an error, many times slower.
+    if session.get_providers()[0] != provider:
+        raise InvalidInput(f"{provider} does not work here; onnxruntime offers {session.get_providers()}")
+    return session

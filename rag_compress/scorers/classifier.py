@@ -1,0 +1,175 @@
+"""The library's own scorer: one pass over query and passage scores all its sentences, and the passage."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rag_compress.errors import InvalidInput
+from rag_compress.models.onnx import open_session
+from rag_compress.models.protocols import Passage
+from rag_compress.models.windows import Reading, Window, WindowCutter, load_tokenizer, pool
+from rag_compress.scorers.lexical import LexicalScorer
+
+_BUNDLED = Path(__file__).parent.parent / "models" / "bundled"
+_LOWEST = -12.0
+"""The logit of what the model cannot read: a sentence without tokens, a passage without sentences."""
+
+
+@dataclass(frozen=True)
+class ClassifierScorer:
+    """Scores a sentence by the probability that it helps to answer the query.
+
+    A cross-encoder reads the query with the passage, title included, once; longer passages in windows that overlap. Its
+    logits of the sentence and of the passage, and the sentence's BM25 score, give the probability by a logistic
+    regression fitted on held-out queries (`calibration` in the folder's `config.json`).
+
+    Each window is run alone: int8 graphs scale activations by the largest value in a batch, so that batch-mates would
+    change scores; and a batch of one needs no padding. Several threads run windows side by side.
+
+    Attributes:
+        folder: `model.int8.onnx`, `tokenizer.json` and `config.json`; `None`: the weights that come with the library.
+        workers: How many windows run at once; `None`: one for each processor.
+    """
+
+    folder: str | None = None
+    workers: int | None = None
+
+    @classmethod
+    def bundled(cls) -> ClassifierScorer:
+        """Returns the scorer with the weights that come with the library; it needs no network."""
+        return cls()
+
+    @classmethod
+    def from_folder(cls, folder: str | os.PathLike[str]) -> ClassifierScorer:
+        """Returns the scorer with the weights in a folder, as `rag-compress train classifier` leaves them.
+
+        Raises:
+            InvalidInput: A file is missing.
+        """
+        for name in ("model.int8.onnx", "tokenizer.json", "config.json"):
+            if not (Path(folder) / name).is_file():
+                raise InvalidInput(f"{os.fspath(folder)} holds no classifier: {name} is missing")
+        return cls(os.fspath(folder))
+
+    def score(self, queries: Sequence[str], passages: Sequence[Sequence[Passage]]) -> list[list[NDArray[np.float32]]]:
+        """Returns the probabilities, in [0, 1].
+
+        Raises:
+            MissingExtra: onnxruntime or tokenizers is not installed.
+        """
+        model = _load(self.folder)
+        lexical = LexicalScorer().score(queries, passages)
+        return [
+            [
+                model.probabilities(evidence.sentences, evidence.passage, scores)
+                for evidence, scores in zip(group, group_scores, strict=True)
+            ]
+            for group, group_scores in zip(self.evidence(queries, passages), lexical, strict=True)
+        ]
+
+    def relevance(self, queries: Sequence[str], passages: Sequence[Sequence[Passage]]) -> list[NDArray[np.float32]]:
+        """Returns, for each query, float32 `(passages,)`: the probability that each passage helps to answer."""
+        weights = _load(self.folder).calibration["passage"]
+        return [
+            _sigmoid(np.array([weights["bias"] + weights["passage"] * evidence.passage for evidence in group]))
+            for group in self.evidence(queries, passages)
+        ]
+
+    def evidence(self, queries: Sequence[str], passages: Sequence[Sequence[Passage]]) -> list[list[Evidence]]:
+        """Returns the model's logits of each passage, before calibration."""
+        model = _load(self.folder)
+        readings = [model.cutter.read(query, group) for query, group in zip(queries, passages, strict=True)]
+        windows = [window for group in readings for reading in group for window in reading.windows]
+        outputs = iter(self._run(model.session, windows))
+        return [[_put_together(reading, outputs) for reading in group] for group in readings]
+
+    def _run(self, session: Any, windows: Sequence[Window]) -> list[tuple[NDArray[np.float32], float]]:
+        """Returns each window's token outputs `(tokens, 2 * heads)` and passage logit; the longest windows go first."""
+        names = {value.name for value in session.get_inputs()}
+        order = sorted(range(len(windows)), key=lambda i: -len(windows[i].ids))
+        workers = min(len(windows), self.workers or os.cpu_count() or 1)
+        if workers <= 1:
+            return [_run_one(session, names, window) for window in windows]
+        with ThreadPoolExecutor(workers) as threads:
+            results = list(threads.map(lambda i: _run_one(session, names, windows[i]), order))
+        return [result for _, result in sorted(zip(order, results, strict=True), key=lambda pair: pair[0])]
+
+
+class Evidence(NamedTuple):
+    """What the model says of one passage.
+
+    Attributes:
+        sentences: float32 `(sentences,)`, logits.
+        passage: The logit of the passage, that of its best window.
+    """
+
+    sentences: NDArray[np.float32]
+    passage: float
+
+
+@dataclass(frozen=True)
+class _Model:
+    session: Any
+    cutter: WindowCutter
+    calibration: Mapping[str, Mapping[str, float]]
+
+    def probabilities(
+        self, sentences: NDArray[np.float32], passage: float, lexical: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        weights = self.calibration["sentence"]
+        return _sigmoid(
+            weights["bias"]
+            + weights["sentence"] * sentences
+            + weights["passage"] * passage
+            + weights["lexical"] * lexical
+        )
+
+
+@lru_cache(maxsize=4)
+def _load(folder: str | None) -> _Model:
+    path = Path(folder) if folder is not None else _BUNDLED
+    try:
+        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InvalidInput(f"{path} holds no classifier: {error}") from error
+    cutter = WindowCutter(load_tokenizer(path / "tokenizer.json"), config["max_tokens"], config["overlap"])
+    return _Model(open_session(path / "model.int8.onnx"), cutter, config["calibration"])
+
+
+def _run_one(session: Any, names: set[str], window: Window) -> tuple[NDArray[np.float32], float]:
+    feeds = {
+        "input_ids": np.array([window.ids], dtype=np.int64),
+        "attention_mask": np.ones((1, len(window.ids)), dtype=np.int64),
+        "token_type_ids": np.array([window.types], dtype=np.int64),
+    }
+    tokens, passage = session.run(None, {name: value for name, value in feeds.items() if name in names})
+    return tokens[0], float(passage[0])
+
+
+def _put_together(reading: Reading, outputs: Iterator[tuple[NDArray[np.float32], float]]) -> Evidence:
+    """Returns the logits of one passage, taking the outputs of its windows from the iterator."""
+    logits = np.full(len(reading.ranges), _LOWEST, np.float32)
+    passage, stitched = _LOWEST, None
+    for window in reading.windows:
+        tokens, logit = next(outputs)
+        if stitched is None:
+            stitched = np.zeros((reading.size, tokens.shape[1]), np.float32)
+        stitched[window.first : window.first + window.size] = tokens[window.begin : window.begin + window.size]
+        passage = max(passage, logit)
+    if stitched is not None:
+        logits = np.nan_to_num(pool(stitched, reading.ranges), nan=_LOWEST)
+    return Evidence(logits, passage)
+
+
+def _sigmoid(logits: NDArray[np.float32] | NDArray[np.float64]) -> NDArray[np.float32]:
+    return np.asarray(1 / (1 + np.exp(-np.clip(logits, -60, 60))), dtype=np.float32)

@@ -1,0 +1,1 @@
+"""Training: turns labelled passages into models. One file per model; needs the `torch` extra."""

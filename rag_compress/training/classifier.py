@@ -1,0 +1,401 @@
+"""Trains the sentence classifier: which sentences of a passage help to answer a query, and whether the passage does.
+
+The loss of a step is the sum of
+
+* binary cross-entropy over the sentences whose label is known (Provence trains on tokens alike; padding, query and
+  title never count),
+* softmax cross-entropy of each evidence sentence against all sentences of the query's passages that are none, and
+* binary cross-entropy over the passages.
+
+What cannot be known is left out: a passage in another window than its evidence is not called irrelevant.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.progress import Progress
+
+from rag_compress.errors import InvalidInput
+from rag_compress.models.classifier import Batch, ClassifierNetwork, pool_tokens, torch
+from rag_compress.models.windows import Window, WindowCutter, load_tokenizer, pool
+from rag_compress.training.examples import Example, LabelledPassage, Mixture, Source, read_examples
+
+_LOG = logging.getLogger(__name__)
+_CHECKPOINT = "checkpoint.pt"
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast to train.
+
+    Attributes:
+        steps: Updates in all; a finished or broken-off run resumes with another number.
+        step_tokens: The tokens of one update, at least.
+        shards: How many parts of an update are computed apart; its gradient is the mean of theirs.
+        micro_tokens: The tokens of one forward pass, at most (one window may be more).
+        learning_rate: The highest, reached after the warm-up and held until the decay.
+        warmup: The share of steps in which it rises from 0.
+        decay: The share of steps, at the end, in which it falls to 0.
+        weight_decay: Of all matrices.
+        listwise: The weight of the cross-entropy between a query's sentences.
+        passages: The weight of the cross-entropy over passages.
+        freeze_embeddings: Whether the token embeddings stay as they are.
+    """
+
+    steps: int = 3000
+    step_tokens: int = 6000
+    shards: int = 4
+    micro_tokens: int = 900
+    learning_rate: float = 2e-4
+    warmup: float = 0.05
+    decay: float = 0.3
+    weight_decay: float = 0.01
+    listwise: float = 0.5
+    passages: float = 0.5
+    freeze_embeddings: bool = True
+
+    def rate(self, step: int) -> float:
+        """Returns the learning rate of a step, counted from 0."""
+        rise = (step + 1) / max(1.0, self.warmup * self.steps)
+        fall = (self.steps - step) / max(1.0, self.decay * self.steps)
+        return self.learning_rate * max(0.0, min(1.0, rise, fall))
+
+
+@dataclass(frozen=True)
+class ClassifierTraining:
+    """All options of a training run; with the library's version they decide its result.
+
+    Attributes:
+        data: The examples to learn from.
+        out: The folder for the checkpoint, the log, and at the end the model.
+        encoder: The encoder to start from: a folder, or a name that transformers can load.
+        dev: Files to measure on while training; nothing is learned from them.
+        schedule: How long and how fast.
+        max_tokens: The longest window in training; scoring may use longer ones.
+        seed: Of every random choice.
+        device: `cpu` or `cuda`; on a GPU the passes run in bfloat16.
+        workers: How many shards run at once, each on one thread; does not change the result. On a busy machine this is
+            several times faster than letting torch spread each operation over the cores.
+        evaluate_every: Steps between two measurements and checkpoints.
+        dev_examples: The most examples of each file to measure on.
+    """
+
+    data: tuple[Source, ...]
+    out: str
+    encoder: str
+    dev: tuple[str, ...] = ()
+    schedule: Schedule = field(default_factory=Schedule)
+    max_tokens: int = 384
+    seed: int = 0
+    device: str = "cpu"
+    workers: int = 1
+    evaluate_every: int = 250
+    dev_examples: int = 60
+
+
+def train(options: ClassifierTraining) -> Path:
+    """Trains a classifier, resuming from the checkpoint in `options.out` if there is one; returns that folder.
+
+    Raises:
+        InvalidInput: A file or the encoder cannot be used, or the checkpoint is of a run with other options.
+        MissingExtra: torch or transformers is not installed.
+    """
+    run = _Run(options)
+    run.resume()
+    with Progress(transient=True) as progress:
+        task = progress.add_task("training", total=options.schedule.steps, completed=run.step)
+        while run.step < options.schedule.steps:
+            run.advance()
+            progress.update(task, completed=run.step)
+            if run.step % options.evaluate_every == 0 or run.step == options.schedule.steps:
+                run.save()
+                run.evaluate()
+    return run.finish()
+
+
+class Target(NamedTuple):
+    """A window with what the model should say about it.
+
+    Attributes:
+        window: The tokens.
+        ranges: The tokens `[start, end)` of each labelled or unknown sentence, within the window.
+        labels: float32 `(sentences,)` in [0, 1], NaN where not known.
+        gold: Whether the window helps to answer: 1, 0, or NaN where not known.
+        query: The number of the query within the step.
+    """
+
+    window: Window
+    ranges: list[tuple[int, int]]
+    labels: NDArray[np.float32]
+    gold: float
+    query: int
+
+
+def targets_of(
+    example: Example, cutter: WindowCutter, max_windows: int, rng: np.random.Generator, query: int = 0
+) -> list[Target]:
+    """Returns the windows of an example to train on; of a long passage, those with evidence come first."""
+    readings = cutter.read(example.query, [labelled.passage for labelled in example.passages])
+    chosen: list[Target] = []
+    for labelled, reading in zip(example.passages, readings, strict=True):
+        targets = [_target(labelled, window, reading.ranges, len(reading.windows), query) for window in reading.windows]
+        if len(targets) > max_windows:
+            order = rng.permutation(len(targets))
+            with_evidence = [int(i) for i in order if targets[i].gold == 1][: max(1, max_windows - 1)]
+            others = [int(i) for i in order if i not in with_evidence][: max_windows - len(with_evidence)]
+            targets = [targets[i] for i in sorted(with_evidence + others)]
+        chosen.extend(target for target in targets if target.ranges)
+    return chosen
+
+
+def _target(
+    labelled: LabelledPassage, window: Window, ranges: Sequence[tuple[int, int]], windows: int, query: int
+) -> Target:
+    inside = [
+        i
+        for i, (start, end) in enumerate(ranges)
+        if start < end and window.first <= start and end <= window.first + window.size
+    ]
+    shift = window.begin - window.first
+    labels = np.full(len(inside), np.nan, np.float32) if labelled.labels is None else labelled.labels[inside]
+    gold = np.nan if labelled.gold is None else float(labelled.gold)
+    if windows > 1 and labelled.gold:
+        gold = np.nan if labelled.labels is None else float((labels >= 0.5).any())
+    return Target(window, [(ranges[i][0] + shift, ranges[i][1] + shift) for i in inside], labels, gold, query)
+
+
+class _Run:
+    """The state of a training run: network, optimizer and how many examples were drawn."""
+
+    def __init__(self, options: ClassifierTraining) -> None:
+        torch.manual_seed(options.seed)
+        self.options = options
+        self.out = Path(options.out)
+        self.step = 0
+        self.drawn = 0
+        self.mixture = Mixture(options.data, options.seed)
+        self.network = ClassifierNetwork.from_encoder(options.encoder).to(options.device)
+        if options.schedule.freeze_embeddings:
+            self.network.encoder.get_input_embeddings().requires_grad_(requires_grad=False)
+        tokenizer = load_tokenizer(Path(options.encoder) / "tokenizer.json")
+        self.cutter = WindowCutter(tokenizer, options.max_tokens)
+        self.learning = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
+        self.pool = ThreadPoolExecutor(options.workers, initializer=_one_thread if options.workers > 1 else None)
+        self.optimizer = torch.optim.AdamW(_groups(self.learning, options.schedule.weight_decay), fused=True)
+        self.log: list[dict[str, Any]] = []
+        self.losses: list[list[float]] = []
+
+    def resume(self) -> None:
+        path = self.out / _CHECKPOINT
+        self.out.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            return
+        state = torch.load(path, map_location=self.options.device, weights_only=True)
+        if state["data"] != [source.path for source in self.options.data] or state["seed"] != self.options.seed:
+            raise InvalidInput(f"{path} is of a run with other data or another seed: choose another folder")
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step, self.drawn, self.log = state["step"], state["drawn"], state["log"]
+
+    def save(self) -> None:
+        state = {
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+            "drawn": self.drawn,
+            "log": self.log,
+            "data": [source.path for source in self.options.data],
+            "seed": self.options.seed,
+        }
+        partial = self.out / f"{_CHECKPOINT}.partial"
+        torch.save(state, partial)
+        partial.replace(self.out / _CHECKPOINT)
+
+    def advance(self) -> None:
+        """Makes one update."""
+        schedule = self.options.schedule
+        torch.manual_seed(self.options.seed * 1_000_003 + self.step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = schedule.rate(self.step)
+        self.network.train()
+        shards = [self._draw(schedule.step_tokens // schedule.shards) for _ in range(schedule.shards)]
+        results = list(self.pool.map(self._gradient, shards))
+        for i, parameter in enumerate(self.learning):
+            parameter.grad = sum(gradients[i] for gradients, _ in results) / schedule.shards
+        torch.nn.utils.clip_grad_norm_(self.learning, 1.0)
+        self.optimizer.step()
+        self.step += 1
+        self.losses.append(np.mean([losses for _, losses in results], axis=0).tolist())
+
+    def _draw(self, tokens: int) -> list[Target]:
+        """Returns the windows of the next examples, of at least so many tokens, shorter ones first."""
+        targets: list[Target] = []
+        query = 0
+        while sum(len(target.window.ids) for target in targets) < tokens:
+            rng = np.random.default_rng([self.options.seed, 1 << 22, self.drawn])
+            example = self.mixture[self.drawn]
+            targets += targets_of(example, self.cutter, self.mixture.source_of(self.drawn).windows, rng, query)
+            self.drawn += 1
+            query += 1
+        return sorted(targets, key=lambda target: len(target.window.ids))
+
+    def _gradient(self, targets: Sequence[Target]) -> tuple[Sequence[torch.Tensor], list[float]]:
+        """Returns the gradient of a shard's loss, in the order of `learning`, and the parts of that loss."""
+        schedule, device = self.options.schedule, self.options.device
+        batches = micro_batches(targets, schedule.micro_tokens)
+        outputs = [_forward(self.network, batch, device) for batch in batches]
+        sentences, passages = (torch.cat(part) for part in zip(*outputs, strict=True))
+        losses = losses_of(sentences, passages, targets)
+        loss = losses[0] + schedule.listwise * losses[1] + schedule.passages * losses[2]
+        gradients = torch.autograd.grad(loss, self.learning, allow_unused=True, materialize_grads=True)
+        return gradients, [part.item() for part in losses]
+
+    def evaluate(self) -> None:
+        entry: dict[str, Any] = {"step": self.step, "drawn": self.drawn, "time": time.time()}
+        entry["loss"] = np.mean(self.losses, axis=0).round(4).tolist() if self.losses else []
+        self.losses = []
+        for path in self.options.dev:
+            examples = list(read_examples(path, self.options.dev_examples))
+            scores = [self._scores(example) for example in examples]
+            name = Path(path).name.split(".")[0]
+            entry[name] = [round(evidence_recall(examples, scores, share), 4) for share in (0.05, 0.2)]
+        self.log.append(entry)
+        _LOG.info("%s", entry)
+        (self.out / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in self.log))
+
+    def _scores(self, example: Example) -> list[NDArray[np.float32]]:
+        return sentence_logits(self.network, self.cutter, example, self.options.device)[0]
+
+    def finish(self) -> Path:
+        """Writes the model and what it was made from; returns the folder."""
+        torch.save(self.network.state_dict(), self.out / "model.pt")
+        self.network.encoder.config.to_json_file(self.out / "encoder.json", use_diff=False)
+        self.cutter.tokenizer.save(str(self.out / "tokenizer.json"))
+        (self.out / "options.json").write_text(json.dumps(asdict(self.options), indent=2))
+        return self.out
+
+
+def losses_of(sentences: torch.Tensor, passages: torch.Tensor, targets: Sequence[Target]) -> list[torch.Tensor]:
+    """Returns the three losses (see the module) from the logits of all sentences and all windows, in order."""
+    device = sentences.device
+    labels = torch.from_numpy(np.concatenate([target.labels for target in targets])).to(device)
+    queries = torch.tensor([target.query for target in targets for _ in target.ranges], device=device)
+    gold = torch.tensor([target.gold for target in targets], dtype=torch.float32, device=device)
+    bce = torch.nn.functional.binary_cross_entropy_with_logits
+    known, known_gold = ~labels.isnan(), ~gold.isnan()
+    zero = sentences.sum() * 0
+    return [
+        bce(sentences[known], labels[known]) if known.any() else zero,
+        _listwise(sentences, labels, queries),
+        bce(passages[known_gold], gold[known_gold]) if known_gold.any() else zero,
+    ]
+
+
+def _listwise(logits: torch.Tensor, labels: torch.Tensor, queries: torch.Tensor) -> torch.Tensor:
+    """Returns the mean over queries of the cross-entropy of their evidence against their other sentences."""
+    terms = []
+    for query in queries.unique():
+        mine, wanted = logits[queries == query], labels[queries == query]
+        positive, negative = mine[wanted >= 0.5], mine[wanted < 0.5]
+        if len(positive) and len(negative):
+            terms.append(torch.nn.functional.softplus(negative.logsumexp(0) - positive).mean())
+    return torch.stack(terms).mean() if terms else logits.sum() * 0
+
+
+def micro_batches(targets: Sequence[Target], tokens: int) -> Iterator[list[Target]]:
+    """Yields runs of targets, sorted by length, that have at most `tokens` tokens with padding (or are one window)."""
+    batch: list[Target] = []
+    for target in targets:
+        if batch and (len(batch) + 1) * len(target.window.ids) > tokens:
+            yield batch
+            batch = []
+        batch.append(target)
+    if batch:
+        yield batch
+
+
+def _forward(network: ClassifierNetwork, batch: Sequence[Target], device: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Returns the logits of the batch's sentences, in order, and of its windows."""
+    windows = Batch.of([target.window for target in batch], device)
+    half = torch.autocast("cuda", torch.bfloat16) if device.startswith("cuda") else nullcontext()
+    with half:
+        outputs, passages = network(*windows)
+    width = outputs.shape[1]
+    places, owners = [], []
+    ranges = [(row * width, *span) for row, target in enumerate(batch) for span in target.ranges]
+    for sentence, (base, start, end) in enumerate(ranges):
+        places.append(np.arange(base + start, base + end))
+        owners.append(np.full(end - start, sentence))
+    flat = outputs.flatten(0, 1)[torch.from_numpy(np.concatenate(places)).to(device)]
+    return pool_tokens(flat, torch.from_numpy(np.concatenate(owners)).to(device), len(ranges)), passages.float()
+
+
+def sentence_logits(
+    network: ClassifierNetwork, cutter: WindowCutter, example: Example, device: str = "cpu"
+) -> tuple[list[NDArray[np.float32]], list[float]]:
+    """Returns the logits of each passage's sentences, and of each passage (of its best window), without training."""
+    network.eval()
+    readings = cutter.read(example.query, [labelled.passage for labelled in example.passages])
+    sentences, passages = [], []
+    for reading in readings:
+        outputs, best = None, -np.inf
+        for window in reading.windows:
+            with torch.inference_mode():
+                tokens, passage = network(*Batch.of([window], device))
+            outputs = np.zeros((reading.size, tokens.shape[-1]), np.float32) if outputs is None else outputs
+            kept = tokens[0, window.begin : window.begin + window.size].float().cpu().numpy()
+            outputs[window.first : window.first + window.size] = kept
+            best = max(best, float(passage))
+        sentences.append(np.zeros(len(reading.ranges), np.float32) if outputs is None else pool(outputs, reading.ranges))
+        passages.append(best)
+    return [np.nan_to_num(array, nan=-20.0) for array in sentences], passages
+
+
+def evidence_recall(examples: Sequence[Example], scores: Sequence[Sequence[NDArray[np.float32]]], share: float) -> float:
+    """Returns the mean recall of evidence sentences within a share of the words of a query's passages.
+
+    Sentences are taken best first, each when it still fits. Queries without evidence do not count.
+    """
+    recalls = []
+    for example, arrays in zip(examples, scores, strict=True):
+        labels = np.concatenate([_labels(labelled) for labelled in example.passages])
+        if not (labels >= 0.5).any():
+            continue
+        words = np.array([
+            len(p.passage.text[start:end].split()) for p in example.passages for start, end in p.passage.sentences
+        ])
+        left = share * words.sum()
+        found = 0
+        for i in np.argsort(-np.concatenate(list(arrays)), kind="stable"):
+            if words[i] <= left:
+                left -= words[i]
+                found += labels[i] >= 0.5
+        recalls.append(found / (labels >= 0.5).sum())
+    return float(np.mean(recalls)) if recalls else float("nan")
+
+
+def _labels(labelled: LabelledPassage) -> NDArray[np.float32]:
+    return np.zeros(len(labelled.passage.sentences), np.float32) if labelled.labels is None else labelled.labels
+
+
+def _groups(learning: Sequence[torch.nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:
+    """Returns the parameters, with weight decay on matrices only."""
+    return [
+        {"params": [p for p in learning if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in learning if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+
+
+def _one_thread() -> None:
+    torch.set_num_threads(1)

@@ -1,0 +1,211 @@
+"""Reads labelled passages from JSON Lines and draws training examples from a mixture of such files.
+
+One object a line: `query`, and `contexts` with `text`, `title`, `sentences` (`[[start, end], ...]`, character offsets),
+`evidence` (indices of the sentences that support the answer; `null`: not labelled; `[]`: none), `gold` (whether the
+passage holds the answer; `null`: not known) and optionally `teacher` (a probability for each sentence).
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rag_compress.errors import DocumentError, InvalidInput
+from rag_compress.models.protocols import Passage
+from rag_compress.scorers.lexical import LexicalScorer
+
+
+class LabelledPassage(NamedTuple):
+    """A passage with what is known about it.
+
+    Attributes:
+        passage: What the model reads.
+        labels: float32 `(sentences,)` in [0, 1]: how sure it is that the sentence is evidence; `None`: not known.
+        gold: Whether the passage helps to answer; `None`: not known.
+    """
+
+    passage: Passage
+    labels: NDArray[np.float32] | None
+    gold: bool | None
+
+
+class Example(NamedTuple):
+    """A query with labelled passages."""
+
+    query: str
+    passages: list[LabelledPassage]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file of examples, and how often and how much of each is drawn.
+
+    Attributes:
+        path: A `.jsonl` or `.jsonl.gz` file.
+        weight: How often an example is drawn from this file, against the weights of the other files.
+        passages: The most passages of one example: gold ones first, then negatives.
+        foreign: The chance that one negative is a passage of another query.
+        windows: The most windows of one passage longer than the window.
+    """
+
+    path: str
+    weight: float = 1.0
+    passages: int = 4
+    foreign: float = 0.1
+    windows: int = 2
+
+    @cached_property
+    def lines(self) -> list[bytes]:
+        """The file's lines, read once."""
+        path = Path(self.path)
+        try:
+            data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        except OSError as error:
+            raise InvalidInput(f"{self.path} cannot be read as training data: {error}") from error
+        lines = [line for line in data.splitlines() if line.strip()]
+        if not lines:
+            raise InvalidInput(f"{self.path} holds no example")
+        return lines
+
+    def example(self, index: int) -> Example:
+        """Returns the example on a line.
+
+        Raises:
+            DocumentError: The line is not an example in the schema above.
+        """
+        try:
+            record = json.loads(self.lines[index])
+            return Example(record["query"], [_labelled(context) for context in record["contexts"]])
+        except (ValueError, KeyError, TypeError, IndexError) as error:
+            where = f"{self.path}:{index + 1}"
+            raise DocumentError(f"{where}: not a training example ({error!r:.100})") from error
+
+
+def read_examples(path: str, limit: int | None = None) -> Iterator[Example]:
+    """Yields a file's examples in order, spread evenly over the file when there are more than `limit`."""
+    source = Source(path)
+    count = len(source.lines)
+    for i in range(count) if limit is None or limit >= count else np.linspace(0, count - 1, limit).astype(int):
+        yield source.example(int(i))
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """An endless stream of examples, the n-th of which depends on nothing but the seed and n.
+
+    Each file is gone through in a new random order each time; passages are chosen and texts varied anew.
+
+    Attributes:
+        sources: The files.
+        seed: Of every choice.
+        title_dropout: The chance that an example's titles are left out.
+        mark_dropout: The chance that a query loses its question mark.
+    """
+
+    sources: tuple[Source, ...]
+    seed: int = 0
+    title_dropout: float = 0.15
+    mark_dropout: float = 0.3
+
+    def __post_init__(self) -> None:
+        if not self.sources or any(source.weight <= 0 for source in self.sources):
+            raise InvalidInput(f"A mixture needs sources with positive weights, not {self.sources!r:.200}")
+
+    def __getitem__(self, n: int) -> Example:
+        source, draw = self._place(n)
+        epoch, index = divmod(draw, len(source.lines))
+        order = np.random.default_rng([self.seed, self.sources.index(source), epoch]).permutation(len(source.lines))
+        rng = np.random.default_rng([self.seed, 1 << 20, n])
+        example = _chosen(source.example(int(order[index])), source, rng, self._foreign(source, rng))
+        return self._varied(example, rng)
+
+    def source_of(self, n: int) -> Source:
+        """Returns the source of the n-th example."""
+        return self._place(n)[0]
+
+    def _place(self, n: int) -> tuple[Source, int]:
+        """Returns the source of the n-th example and how many examples were drawn from it before."""
+        choices = self._choices(n + 1)
+        return self.sources[choices[n]], int((choices[:n] == choices[n]).sum())
+
+    def _choices(self, count: int) -> NDArray[np.int64]:
+        cached: NDArray[np.int64] = self.__dict__.get("_drawn", np.zeros(0, np.int64))
+        if len(cached) < count:
+            weights = np.cumsum([source.weight for source in self.sources])
+            drawn = np.random.default_rng([self.seed, 1 << 21]).random(max(count * 2, 1 << 12))
+            cached = np.searchsorted(weights / weights[-1], drawn, side="right")
+            self.__dict__["_drawn"] = cached
+        return cached
+
+    def _foreign(self, source: Source, rng: np.random.Generator) -> Passage | None:
+        if rng.random() >= source.foreign:
+            return None
+        other = source.example(int(rng.integers(len(source.lines))))
+        return other.passages[int(rng.integers(len(other.passages)))].passage if other.passages else None
+
+    def _varied(self, example: Example, rng: np.random.Generator) -> Example:
+        query = example.query
+        if rng.random() < self.mark_dropout:
+            query = re.sub(r"\s*[?？؟;]\s*$", "", query)
+        if rng.random() >= self.title_dropout:
+            return Example(query, example.passages)
+        return Example(query, [p._replace(passage=p.passage._replace(title="")) for p in example.passages])
+
+
+def _labelled(context: Mapping[str, Any]) -> LabelledPassage:
+    text = context["text"]
+    sentences = [(int(start), int(end)) for start, end in context["sentences"] or [[0, len(text)]]]
+    labels = None
+    if context.get("evidence") is not None:
+        labels = np.zeros(len(sentences), np.float32)
+        labels[context["evidence"]] = 1.0
+    if context.get("teacher") is not None:
+        teacher = np.array(context["teacher"], np.float32)
+        labels = teacher if labels is None else (labels + teacher) / 2
+    gold = None if context.get("gold") is None else bool(context["gold"])
+    if labels is None and gold is False:
+        labels = np.zeros(len(sentences), np.float32)
+    passage = Passage(context.get("title") or "", text, sentences)
+    return LabelledPassage(passage, labels, gold)
+
+
+def _chosen(example: Example, source: Source, rng: np.random.Generator, foreign: Passage | None) -> Example:
+    """Returns the example with at most `source.passages` passages: all gold ones that fit, then negatives.
+
+    Of the negatives, those that share more with the query are likelier: half are the best by BM25, half at random.
+    """
+    passages = example.passages
+    gold = [i for i in range(len(passages)) if passages[i].gold]
+    rest = [i for i in range(len(passages)) if not passages[i].gold]
+    gold = [int(i) for i in rng.permutation(gold)[: max(1, source.passages - 1)]]
+    wanted = source.passages - len(gold)
+    hardest = _by_likeness(example.query, [passages[i].passage for i in rest])
+    picked = [rest[i] for i in hardest[: (wanted + 1) // 2]]
+    others = [i for i in rest if i not in picked]
+    picked += [int(i) for i in rng.permutation(others)[: wanted - len(picked)]]
+    chosen = [passages[i] for i in sorted((*gold, *picked))]
+    if foreign is not None and not _is_near(foreign, passages):
+        unlike = LabelledPassage(foreign, np.zeros(len(foreign.sentences), np.float32), gold=False)
+        chosen = [*chosen[: source.passages - 1], unlike] if not gold or len(chosen) < source.passages else chosen
+    return Example(example.query, chosen)
+
+
+def _is_near(passage: Passage, passages: Sequence[LabelledPassage]) -> bool:
+    """Returns whether a passage is one of the others, or of the same document, so that it may hold the answer."""
+    return any(passage.text == p.passage.text or passage.title == p.passage.title != "" for p in passages)
+
+
+def _by_likeness(query: str, passages: Sequence[Passage]) -> list[int]:
+    """Returns the positions of the passages, those with the best sentence by BM25 first."""
+    scores = LexicalScorer().score([query], [list(passages)])[0]
+    best = [float(array.max(initial=0.0)) for array in scores]
+    return sorted(range(len(best)), key=lambda i: -best[i])
