@@ -8,6 +8,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +33,7 @@ class HashEncoder:
             for word in words(text):
                 row[zlib.crc32(word.encode()) % self.dim] += 1
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-        return vectors / np.maximum(lengths, 1e-9)
+        return np.asarray(vectors / np.maximum(lengths, 1e-9), dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def _check_order(context: Context) -> None:
     verbatim = [s.spans[0] for s in context.segments if s.verbatim]
     keys = [(place[span.doc_id], span.start, span.end) for span in verbatim]
     _check(keys == sorted(keys), "segments are not in the order of the documents")
-    for one, other in zip(verbatim, verbatim[1:], strict=False):
+    for one, other in pairwise(verbatim):
         _check(one.doc_id != other.doc_id or one.end <= other.start, f"{one} and {other} overlap")
 
 

@@ -18,8 +18,8 @@ _UNSPACED_START = re.compile(f"[{_UNSPACED}]")
 
 STOP_WORDS = frozenset(
     "a about an and are as at be been but by can could did do does for from had has have he her his how i if in into "
-    "is it its me my of on or our she should so than that the their them then there these they this those to was we were "
-    "what when where which who whom whose why will with would you your".split()
+    "is it its me my of on or our she should so than that the their them then there these they this those to was we "
+    "were what when where which who whom whose why will with would you your".split()
 )
 """English function and question words: they say what kind of answer is wanted, not what it is about."""
 

@@ -1,1 +1,44 @@
 """Retrievers: stages that fill in the documents of a context."""
+
+from __future__ import annotations
+
+from os import PathLike
+
+from rag_compress.errors import IncompatibleIndex
+from rag_compress.models.protocols import Encoder
+from rag_compress.retrievers.bm25 import BM25Retriever
+from rag_compress.retrievers.dense import DenseRetriever
+from rag_compress.retrievers.feedback import Average, FeedbackRetriever, Rocchio
+from rag_compress.retrievers.fusion import HybridRetriever, Interpolation, ReciprocalRankFusion
+from rag_compress.retrievers.index_folder import kind_of
+from rag_compress.stages import Retriever
+
+__all__ = [
+    "Average",
+    "BM25Retriever",
+    "DenseRetriever",
+    "FeedbackRetriever",
+    "HybridRetriever",
+    "Interpolation",
+    "ReciprocalRankFusion",
+    "Rocchio",
+    "load_retriever",
+]
+
+
+def load_retriever(folder: str | PathLike[str], encoder: Encoder | None = None) -> Retriever:
+    """Returns the retriever that was saved in a folder, whatever its kind; `encoder` as for `DenseRetriever.load`.
+
+    Raises:
+        IndexFolderError: As `index_folder.read_index`.
+    """
+    kind = kind_of(folder)
+    if kind == "bm25":
+        return BM25Retriever.load(folder)
+    if kind == "dense":
+        return DenseRetriever.load(folder, encoder)
+    if kind == "hybrid":
+        return HybridRetriever.load(folder, encoder)
+    if kind == "feedback":
+        return FeedbackRetriever.load(folder, encoder)
+    raise IncompatibleIndex(f"{folder} holds an index of the unknown kind {kind!r}: update rag_compress to read it")

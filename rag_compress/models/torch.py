@@ -1,0 +1,91 @@
+"""Encoders that run on torch, through sentence-transformers (extra `torch`)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from threading import Lock
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rag_compress.errors import InvalidInput, MissingExtra
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_LOADING = Lock()
+
+
+@dataclass(frozen=True)
+class SentenceTransformerEncoder:
+    """Encodes with a sentence-transformers model; one without such a set-up gets mean pooling.
+
+    A text longer than the model's window is encoded in windows, and its vector is their mean, weighted by their
+    lengths: nothing is cut. The model is loaded on the first use, once for each process.
+
+    Attributes:
+        model: The name of a model, or its folder.
+        normalize: Whether vectors get length 1; RECOMP's are compared as they are.
+        prefix: What the model wants before each text, such as "query: ".
+        device: A torch device; `None`: the GPU if there is one.
+        batch_size: How many texts the model reads at once.
+    """
+
+    model: str = "sentence-transformers/all-MiniLM-L6-v2"
+    normalize: bool = True
+    prefix: str = ""
+    device: str | None = None
+    batch_size: int = 32
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Returns float32 `(len(texts), dim)`.
+
+        Raises:
+            MissingExtra: sentence-transformers is not installed.
+            InvalidInput: There is no such model.
+        """
+        model = _load(self.model, self.device)
+        windows = [self._windows(model, _SURROGATE.sub("\ufffd", text)) for text in texts]
+        flat = [window for group in windows for window in group]
+        vectors = np.asarray(
+            model.encode(flat, batch_size=self.batch_size, show_progress_bar=False, normalize_embeddings=False),
+            dtype=np.float32,
+        ).reshape(len(flat), -1)
+        rows, start = [], 0
+        for group in windows:
+            weights = np.array([len(window) for window in group], dtype=np.float32)
+            rows.append(np.average(vectors[start : start + len(group)], axis=0, weights=np.maximum(weights, 1)))
+            start += len(group)
+        stacked = np.array(rows, dtype=np.float32).reshape(len(texts), -1)
+        lengths = np.linalg.norm(stacked, axis=1, keepdims=True)
+        return stacked / np.maximum(lengths, 1e-12) if self.normalize else stacked
+
+    def _windows(self, model: Any, text: str) -> list[str]:
+        """Returns the text whole, with the prefix, or in windows that fit the model."""
+        room = (model.max_seq_length or 512) - 2 - len(self.prefix)
+        if len(text) <= room:  # no token is shorter than a character
+            return [self.prefix + text]
+        encoding = model.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+        offsets = encoding["offset_mapping"]
+        starts = range(0, max(1, len(offsets)), max(1, room))
+        slices = [offsets[start : start + max(1, room)] for start in starts]
+        return [self.prefix + (text[piece[0][0] : piece[-1][1]] if piece else "") for piece in slices]
+
+
+def _load(model: str, device: str | None) -> Any:
+    with _LOADING:  # lru_cache alone would let two threads load the same model twice
+        return _load_once(model, device)
+
+
+@lru_cache(maxsize=4)
+def _load_once(model: str, device: str | None) -> Any:
+    try:
+        from sentence_transformers import SentenceTransformer
+    except ImportError as error:
+        raise MissingExtra("sentence-transformers", "torch", "SentenceTransformerEncoder") from error
+    try:
+        return SentenceTransformer(model, device=device)
+    except (OSError, ValueError) as error:
+        raise InvalidInput(f"Cannot load the encoder {model!r}: {error}") from error

@@ -1,0 +1,186 @@
+"""Dense retrieval: documents and queries as vectors, compared by inner product."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field, is_dataclass, replace
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rag_compress.errors import DamagedIndex, IncompatibleIndex, InvalidInput, ModelError
+from rag_compress.models.protocols import Encoder
+from rag_compress.retrievers.index_folder import (
+    check_documents,
+    indexed_text,
+    read_documents,
+    read_index,
+    write_documents,
+    write_index,
+)
+from rag_compress.retrievers.ranking import ranked
+from rag_compress.retrievers.vectors import IndexKind, VectorIndex, build_vector_index, load_vector_index
+from rag_compress.stages import Retriever, check_positive
+from rag_compress.types import Document
+
+_KIND = "dense"
+_PROBE = "The Loire is a river in France; it is 1,006 km long."
+_SAME = 0.99
+
+
+@dataclass(frozen=True)
+class DenseRetriever(Retriever):
+    """Ranks documents by the inner product of their vector with the query's; an empty query finds nothing.
+
+    Attributes:
+        documents: What is indexed, in order, each with its `embedding`.
+        vectors: float32 `(documents, dim)`.
+        index: Searches the vectors.
+        encoder: Encodes documents, and queries too unless `query_encoder` is given.
+        k: How many documents a query gets.
+        query_encoder: Encodes queries, for models that treat them apart.
+    """
+
+    documents: tuple[Document, ...] = field(repr=False)
+    vectors: NDArray[np.float32] = field(repr=False, compare=False)
+    index: VectorIndex
+    encoder: Encoder
+    k: int = 10
+    query_encoder: Encoder | None = None
+
+    def __post_init__(self) -> None:
+        check_positive("k", self.k)
+
+    @classmethod
+    def from_documents(
+        cls,
+        documents: Iterable[Document],
+        encoder: Encoder,
+        k: int = 10,
+        index: IndexKind = "auto",
+        query_encoder: Encoder | None = None,
+    ) -> DenseRetriever:
+        """Returns a retriever over the vectors of titles and texts; a document's own `embedding` is used if it has one.
+
+        Raises:
+            InvalidInput: No documents, repeated ids, or an unknown kind of index.
+            MissingExtra: The kind of index needs faiss.
+            ModelError: The encoder returned something else than one finite vector for each text.
+        """
+        checked = check_documents(documents)
+        vectors = _vectors_of(checked, encoder)
+        return cls(checked, vectors, build_vector_index(vectors, index), encoder, k, query_encoder)
+
+    def retrieve(self, queries: Sequence[str], k: int | None = None) -> list[list[Document]]:
+        """Returns at most k documents for each query, best first, with their embeddings."""
+        k = self.k if k is None else k
+        check_positive("k", k)
+        asked = [query for query in queries if query.strip()]
+        found = iter(self.search(self.encode_queries(asked), k) if asked else [])
+        return [next(found) if query.strip() else [] for query in queries]
+
+    def encode_queries(self, queries: Sequence[str]) -> NDArray[np.float32]:
+        """Returns float32 `(queries, dim)`."""
+        return _encoded(self.query_encoder or self.encoder, queries, self.vectors.shape[1])
+
+    def search(self, vectors: NDArray[np.float32], k: int) -> list[list[Document]]:
+        """Returns at most k documents for each row of vectors `(n, dim)`, best first, with their embeddings."""
+        found = self.index.search(np.asarray(vectors, dtype=np.float32), min(k, len(self.documents)))
+        return [
+            [replace(d, embedding=self.vectors[i]) for d, i in zip(ranked(self.documents, hits), hits[0], strict=True)]
+            for hits in found
+        ]
+
+    def save(self, folder: str | PathLike[str]) -> None:
+        """Writes the index to a folder, in one step."""
+        parameters = {
+            "k": self.k,
+            "index": getattr(self.index, "kind", "auto"),
+            "encoder": _recipe(self.encoder),
+            "query_encoder": _recipe(self.query_encoder) if self.query_encoder else None,
+            "probe": _encoded(self.encoder, [_PROBE], self.vectors.shape[1])[0].tolist(),
+        }
+
+        def save(data: Path) -> None:
+            write_documents(data / "documents.jsonl", self.documents)
+            np.save(data / "vectors.npy", self.vectors, allow_pickle=False)
+            self.index.save(data)
+
+        write_index(folder, _KIND, parameters, save)
+
+    @classmethod
+    def load(
+        cls, folder: str | PathLike[str], encoder: Encoder | None = None, query_encoder: Encoder | None = None
+    ) -> DenseRetriever:
+        """Returns the retriever that was saved.
+
+        Args:
+            folder: Where it was saved.
+            encoder: The encoder it was built with; `None` for one of this library's own, which is made again.
+            query_encoder: Likewise.
+
+        Raises:
+            IncompatibleIndex: The encoder does not encode a probe text as the one the index was built with.
+            IndexFolderError: As `index_folder.read_index`.
+        """
+        saved = read_index(folder, _KIND)
+        parameters = saved.parameters
+        encoder = encoder or _from_recipe(parameters["encoder"], folder)
+        if query_encoder is None and parameters["query_encoder"]:
+            query_encoder = _from_recipe(parameters["query_encoder"], folder)
+        _check_same_encoder(encoder, parameters, folder)
+        documents = read_documents(saved.data / "documents.jsonl")
+        vectors = np.load(saved.data / "vectors.npy", mmap_mode="r", allow_pickle=False)
+        if len(vectors) != len(documents):
+            raise DamagedIndex(f"{folder} holds {len(documents)} documents but {len(vectors)} vectors")
+        index = load_vector_index(saved.data, vectors, parameters["index"])
+        return cls(documents, vectors, index, encoder, parameters["k"], query_encoder)
+
+
+def _vectors_of(documents: Sequence[Document], encoder: Encoder) -> NDArray[np.float32]:
+    given = {i: d.embedding for i, d in enumerate(documents) if d.embedding is not None}
+    dim = len(next(iter(given.values()))) if given else None
+    missing = [i for i in range(len(documents)) if i not in given]
+    encoded = _encoded(encoder, [indexed_text(documents[i]) for i in missing], dim) if missing else None
+    if encoded is not None and not given:
+        return encoded
+    rows = given if encoded is None else given | dict(zip(missing, encoded, strict=True))
+    return np.stack([np.asarray(rows[i], dtype=np.float32) for i in range(len(documents))])
+
+
+def _encoded(encoder: Encoder, texts: Sequence[str], dim: int | None = None) -> NDArray[np.float32]:
+    """Returns the vectors of texts after checking that they are what the protocol promises."""
+    vectors = np.ascontiguousarray(encoder.encode(list(texts)), dtype=np.float32)
+    if vectors.ndim != 2 or len(vectors) != len(texts) or (dim is not None and vectors.shape[1] != dim):
+        expected = f"({len(texts)}, {'dim' if dim is None else dim})"
+        raise ModelError(f"{encoder!r:.200} returned an array of shape {vectors.shape}, not {expected}")
+    if not np.isfinite(vectors).all():
+        raise ModelError(f"{encoder!r:.200} returned a vector with a value that is not a finite number")
+    return vectors
+
+
+def _recipe(encoder: Encoder) -> dict[str, Any]:
+    """Returns what names an encoder in a manifest: its class and, for one of this library's own, its fields."""
+    own = type(encoder).__module__ == "rag_compress.models.torch" and is_dataclass(encoder)
+    fields = asdict(encoder) if own else None  # type: ignore[call-overload]
+    return {"class": type(encoder).__name__, "fields": fields, "repr": repr(encoder)}
+
+
+def _from_recipe(recipe: dict[str, Any], folder: str | PathLike[str]) -> Encoder:
+    if recipe["fields"] is None:
+        raise InvalidInput(f"{folder} was built with the encoder {recipe['repr']}: pass it as `encoder`")
+    from rag_compress.models.torch import SentenceTransformerEncoder
+
+    return SentenceTransformerEncoder(**recipe["fields"])
+
+
+def _check_same_encoder(encoder: Encoder, parameters: Any, folder: str | PathLike[str]) -> None:
+    expected = np.asarray(parameters["probe"], dtype=np.float32)
+    seen = np.asarray(encoder.encode([_PROBE])[0], dtype=np.float32)
+    norms = float(np.linalg.norm(expected) * np.linalg.norm(seen)) if seen.shape == expected.shape else 0.0
+    if norms == 0 or float(expected @ seen) / norms < _SAME:
+        built = parameters["encoder"]["repr"]
+        raise IncompatibleIndex(f"{folder} was built with the encoder {built}; {encoder!r:.200} encodes otherwise")

@@ -1,0 +1,55 @@
+"""BM25: parity of the backends, and the scores themselves."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import numpy as np
+import pytest
+
+from rag_compress import BM25Retriever, Document
+from rag_compress.errors import InvalidInput
+from rag_compress.words import words
+
+
+def test_score_by_hand() -> None:
+    """A score is idf * tf / (tf + k1 * (1 - b + b * length / mean length)), Lucene's variant without the (k1 + 1)."""
+    documents = [Document("1", "river river bank"), Document("2", "bank"), Document("3", "bread")]
+    (found,) = BM25Retriever.from_documents(documents, k1=1.5, b=0.75).retrieve(["river"])
+    idf = math.log(1 + (3 - 1 + 0.5) / (1 + 0.5))
+    expected = idf * 2 / (2 + 1.5 * (1 - 0.75 + 0.75 * 3 / (5 / 3)))
+    assert [d.id for d in found] == ["1"]
+    assert found[0].score == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("common_share", [0.1, 0.5, 0.6, 0.95])
+def test_parity_with_rank_bm25(common_share: float) -> None:
+    """method="okapi" scores as rank-bm25 does, also with words in more than half of the documents."""
+    rng = random.Random(0)
+    vocabulary = [f"w{i}" for i in range(300)]
+    documents = [
+        Document(str(i), " ".join(rng.choices(vocabulary, k=30) + ["common"] * (rng.random() < common_share)))
+        for i in range(200)
+    ]
+    ours = BM25Retriever.from_documents(documents, method="okapi").index
+    theirs = BM25Retriever.from_documents(documents, method="okapi", backend="rank-bm25").index
+    for _ in range(50):
+        query = words(" ".join([*rng.choices(vocabulary, k=4), "common", "common", "unknown"]))
+        np.testing.assert_allclose(ours.scores(query), theirs.scores(query), rtol=1e-4, atol=1e-5)
+
+
+def test_ties_keep_the_order_of_the_documents() -> None:
+    """Documents with equal scores come in the order in which they were indexed."""
+    documents = [Document(str(i), "same words") for i in range(20)]
+    (found,) = BM25Retriever.from_documents(documents).retrieve(["same"], k=5)
+    assert [d.id for d in found] == ["0", "1", "2", "3", "4"]
+
+
+def test_unknown_choices() -> None:
+    """An unknown method or backend, or one that the backend lacks, is an error that shows it."""
+    documents = [Document("1", "river")]
+    with pytest.raises(InvalidInput, match="'elastic'"):
+        BM25Retriever.from_documents(documents, backend="elastic")  # type: ignore[arg-type]
+    with pytest.raises(InvalidInput, match="computes method='okapi' only"):
+        BM25Retriever.from_documents(documents, backend="rank-bm25")

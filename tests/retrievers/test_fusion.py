@@ -1,0 +1,59 @@
+"""Fusion: formulas by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from rag_compress import BM25Retriever, Document, HybridRetriever
+from rag_compress.errors import InvalidInput
+from rag_compress.retrievers import Interpolation, ReciprocalRankFusion
+
+A, B, C = (Document(name, name, score=score) for name, score in [("a", 3.0), ("b", 2.0), ("c", 1.0)])
+
+
+def test_reciprocal_rank_fusion() -> None:
+    """A document's score is the sum of 1 / (60 + rank)."""
+    fused = ReciprocalRankFusion().fuse([[A, B], [C, A]])
+    assert [(d.id, d.score) for d in fused] == [
+        ("a", pytest.approx(1 / 61 + 1 / 62)),
+        ("c", pytest.approx(1 / 61)),
+        ("b", pytest.approx(1 / 62)),
+    ]
+
+
+def test_interpolation() -> None:
+    """Scores are scaled to [0, 1] in each ranking, then weighted and added."""
+    fused = Interpolation((0.25, 0.75)).fuse([[A, B, C], [replace(C, score=9.0), replace(B, score=4.0)]])
+    assert {d.id: d.score for d in fused} == {"a": 0.25, "b": 0.125, "c": 0.75}
+    assert [d.id for d in fused] == ["c", "a", "b"]
+
+
+def test_weights_are_counted() -> None:
+    """As many weights as rankings, or an error."""
+    with pytest.raises(InvalidInput, match="3 weights for 1 rankings"):
+        Interpolation((1, 1, 1)).fuse([[A]])
+
+
+def test_equal_scores() -> None:
+    """A ranking of equal scores counts fully, an empty one not at all."""
+    assert [d.score for d in Interpolation().fuse([[A, replace(A, id="z")], []])] == [0.5, 0.5]
+
+
+def test_a_hybrid_of_nothing() -> None:
+    """A hybrid needs a retriever."""
+    with pytest.raises(InvalidInput, match="at least one retriever"):
+        HybridRetriever(())
+
+
+def test_a_part_that_cannot_be_saved(tmp_path) -> None:
+    """A hybrid with someone else's retriever cannot be saved, and says so before writing."""
+
+    class Foreign(BM25Retriever):
+        save = property()  # type: ignore[assignment]
+
+    part = Foreign.from_documents([A])
+    with pytest.raises(InvalidInput, match="can be saved"):
+        HybridRetriever((part,)).save(tmp_path / "x")
+    assert not (tmp_path / "x").exists()

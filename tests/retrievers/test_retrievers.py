@@ -1,0 +1,195 @@
+"""What every retriever promises, one row each."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rag_compress import BM25Retriever, DenseRetriever, Document, FeedbackRetriever, HybridRetriever, Retriever
+from rag_compress.errors import DamagedIndex, IncompatibleIndex, IndexFolderError, InvalidInput
+from rag_compress.retrievers import Interpolation, load_retriever
+from rag_compress.testing import HashEncoder
+
+ENCODER = HashEncoder(256)
+DOCUMENTS = [
+    Document("loire", "The Loire is the longest river in France.", title="Loire", metadata={"km": 1006}),
+    Document("rhine", "The Rhine is a river that rises in the Swiss Alps."),
+    Document("bread", "Bread is baked from flour and water."),
+    Document("blank", ""),
+    Document("odd", "lone \ud800 surrogate, NUL \x00, 東京都 and é"),
+]
+Build = Callable[[list[Document]], Retriever]
+ROWS: dict[str, Build] = {
+    "bm25": BM25Retriever.from_documents,
+    "bm25 okapi": lambda d: BM25Retriever.from_documents(d, method="okapi"),
+    "rank-bm25": lambda d: BM25Retriever.from_documents(d, method="okapi", backend="rank-bm25"),
+    "dense numpy": lambda d: DenseRetriever.from_documents(d, ENCODER, index="numpy"),
+    "dense flat": lambda d: DenseRetriever.from_documents(d, ENCODER, index="flat"),
+    "dense hnsw": lambda d: DenseRetriever.from_documents(d, ENCODER, index="hnsw"),
+    "dense ivfpq": lambda d: DenseRetriever.from_documents(d, ENCODER, index="ivfpq"),
+    "hybrid rrf": lambda d: HybridRetriever.from_documents(d, ENCODER),
+    "hybrid interpolation": lambda d: HybridRetriever.from_documents(d, ENCODER, fusion=Interpolation((0.3, 0.7))),
+    "feedback": lambda d: FeedbackRetriever.from_documents(d, ENCODER, interpolate="never"),
+    "feedback both": lambda d: FeedbackRetriever.from_documents(d, ENCODER, interpolate="both"),
+}
+every_row = pytest.mark.parametrize("build", ROWS.values(), ids=ROWS.keys())
+
+
+@every_row
+def test_finds_the_document(build: Build) -> None:
+    """The document that shares the query's words comes first, unchanged but for its score and embedding."""
+    context = build(DOCUMENTS).run("longest river in France")
+    first = context.documents[0]
+    assert replace(first, score=None) == DOCUMENTS[0]
+    assert first.score is not None
+    assert context.segments[0].text == first.text
+
+
+@every_row
+def test_scores_fall(build: Build) -> None:
+    """Scores never rise down the ranking, and no document comes twice."""
+    (found,) = build(DOCUMENTS).retrieve(["river in the Alps"], k=10)
+    scores = [document.score or 0.0 for document in found]
+    assert scores == sorted(scores, reverse=True)
+    assert len({document.id for document in found}) == len(found) <= len(DOCUMENTS)
+
+
+@every_row
+def test_batch_is_one_by_one(build: Build) -> None:
+    """Several queries at once give what each gives alone; an empty query finds nothing."""
+    retriever = build(DOCUMENTS)
+    queries = ["river", "", "bread and water", " \n"]
+    batch = retriever.retrieve(queries)
+    assert batch == [retriever.retrieve([query])[0] for query in queries]
+    assert batch[1] == batch[3] == []
+    assert retriever.retrieve([]) == []
+
+
+@every_row
+def test_saved_and_loaded(build: Build, tmp_path: Path) -> None:
+    """A loaded index gives the same documents with the same scores, also after it was saved over another."""
+    retriever = build(DOCUMENTS)
+    build(DOCUMENTS[:1]).save(tmp_path / "index")  # type: ignore[attr-defined]
+    retriever.save(tmp_path / "index")  # type: ignore[attr-defined]
+    loaded = load_retriever(tmp_path / "index", ENCODER)
+    queries = ["river in France", "bread", "東京"]
+    assert loaded.retrieve(queries) == retriever.retrieve(queries)
+    assert loaded.k == retriever.k
+    assert len([p for p in (tmp_path / "index").iterdir() if p.is_dir()]) == 1
+
+
+@every_row
+@pytest.mark.parametrize("k", [0, -1, True, 1.5])
+def test_k_is_checked(build: Build, k: int) -> None:
+    """A k that is not a positive integer is an error that shows it."""
+    with pytest.raises(InvalidInput, match="k must be an integer of at least 1"):
+        build(DOCUMENTS).retrieve(["river"], k=k)
+
+
+@every_row
+def test_corpus_is_checked(build: Build) -> None:
+    """An empty corpus and repeated ids are errors; documents without any word are not."""
+    with pytest.raises(InvalidInput, match="at least one document"):
+        build([])
+    with pytest.raises(InvalidInput, match="share the id 'loire'"):
+        build([*DOCUMENTS, DOCUMENTS[0]])
+    with pytest.raises(InvalidInput, match="not str"):
+        build(["text"])  # type: ignore[list-item]
+    wordless = build([Document("a", ""), Document("b", "?!")])
+    assert len(wordless.retrieve(["river"])[0]) in (0, 2)
+
+
+@every_row
+def test_damage_is_noticed(build: Build, tmp_path: Path) -> None:
+    """Every file of an index, when removed, cut or altered, gives a typed error."""
+    build(DOCUMENTS).save(tmp_path / "index")  # type: ignore[attr-defined]
+    files = [f.relative_to(tmp_path / "index") for f in sorted((tmp_path / "index").rglob("*")) if f.is_file()]
+    for damage in (Path.unlink, _cut, _alter):
+        for file in files:
+            shutil.copytree(tmp_path / "index", tmp_path / "damaged")
+            if (tmp_path / "damaged" / file).stat().st_size:
+                damage(tmp_path / "damaged" / file)
+                with pytest.raises(IndexFolderError):
+                    load_retriever(tmp_path / "damaged", ENCODER)
+            shutil.rmtree(tmp_path / "damaged")
+
+
+def _cut(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-1])
+
+
+def _alter(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+def test_no_index(tmp_path: Path) -> None:
+    """A folder without an index says how to build one."""
+    with pytest.raises(IndexFolderError, match="rag-compress index"):
+        load_retriever(tmp_path)
+    with pytest.raises(IndexFolderError, match="rag-compress index"):
+        load_retriever(tmp_path / "absent")
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"format": 2}, IncompatibleIndex),
+        ({"kind": "new"}, IncompatibleIndex),
+        ({"data": "../x"}, DamagedIndex),
+        ({"files": 1}, DamagedIndex),
+        ({"format": "1"}, DamagedIndex),
+    ],
+)
+def test_manifest_is_checked(change: dict[str, object], error: type[Exception], tmp_path: Path) -> None:
+    """A newer format, an unknown kind and a manifest with wrong values are typed errors."""
+    BM25Retriever.from_documents(DOCUMENTS).save(tmp_path)
+    manifest = tmp_path / "manifest.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | change))
+    with pytest.raises(error):
+        load_retriever(tmp_path)
+
+
+def test_interrupted_save_keeps_the_old_index(tmp_path: Path) -> None:
+    """When saving fails half-way, the index that was there is still whole and nothing is left behind."""
+    BM25Retriever.from_documents(DOCUMENTS[:2]).save(tmp_path)
+    unsavable = [*DOCUMENTS, Document("x", "text", metadata={"a": object()})]
+    with pytest.raises(InvalidInput, match="metadata of document 'x'"):
+        BM25Retriever.from_documents(unsavable).save(tmp_path)
+    assert len(BM25Retriever.load(tmp_path).documents) == 2
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_unwritable_folder(tmp_path: Path) -> None:
+    """A place that cannot be written is a typed error that names it."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(IndexFolderError, match="Cannot write the index"):
+        BM25Retriever.from_documents(DOCUMENTS).save(tmp_path / "file")
+
+
+def test_another_encoder(tmp_path: Path) -> None:
+    """Loading with an encoder that encodes otherwise is an error; so is loading without one that cannot be remade."""
+    DenseRetriever.from_documents(DOCUMENTS, ENCODER).save(tmp_path)
+    with pytest.raises(IncompatibleIndex, match="HashEncoder"):
+        DenseRetriever.load(tmp_path, HashEncoder(255))
+    with pytest.raises(IncompatibleIndex, match="encodes otherwise"):
+        DenseRetriever.load(tmp_path, Reversed())
+    with pytest.raises(InvalidInput, match="pass it as `encoder`"):
+        DenseRetriever.load(tmp_path)
+    with pytest.raises(IncompatibleIndex, match="kind 'dense', not 'bm25'"):
+        BM25Retriever.load(tmp_path)
+
+
+class Reversed:
+    """An encoder of the same dimension with other vectors."""
+
+    def encode(self, texts: list[str]) -> np.ndarray:
+        """Returns HashEncoder's vectors from last to first place."""
+        return ENCODER.encode(texts)[:, ::-1]
