@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rag_compress.errors import InvalidInput, MissingExtra
+from rag_compress.errors import MissingExtra
 from rag_compress.models.windows import Window
 
 try:
@@ -19,6 +19,8 @@ try:
     from transformers import AutoConfig, AutoModel
 except ImportError as error:
     raise MissingExtra("torch", "torch", "Training the sentence classifier") from error
+
+__all__ = ["HEADS", "Batch", "ClassifierNetwork", "pool_tokens", "torch"]
 
 HEADS = 4
 
@@ -47,7 +49,7 @@ class Batch(NamedTuple):
         return cls(*torch.from_numpy(ids).to(device))
 
 
-class ClassifierNetwork(nn.Module):
+class ClassifierNetwork(nn.Module):  # type: ignore[misc]  # torch is not type-checked
     """An encoder over query and passage; each token gets values and weights, the first token the passage's logit.
 
     A sentence's logit is the sum over heads of the softmax-weighted mean of its tokens' values (`pool_tokens`, and
@@ -100,9 +102,3 @@ def _with(config: Any, values: Mapping[str, float]) -> Any:
         if hasattr(config, name):
             setattr(config, name, value)
     return config
-
-
-def check_special_tokens(window: Window) -> None:
-    """Raises `InvalidInput` when the tokenizer puts nothing before the query: the passage head needs a first token."""
-    if not window.ids:
-        raise InvalidInput("The tokenizer gives empty windows: use one with a [CLS] token and a pair template")

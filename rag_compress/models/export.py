@@ -64,7 +64,7 @@ def _export(network: ClassifierNetwork, batch: Batch, path: Path) -> None:
             verbose=False,
             input_names=list(_INPUTS),
             output_names=["tokens", "passage"],
-            dynamic_shapes=dict.fromkeys(_INPUTS, {0: windows, 1: tokens}),
+            dynamic_shapes={name: {0: windows, 1: tokens} for name in _INPUTS},
         )
 
 

@@ -29,6 +29,11 @@ def open_session(path: str | Path, threads: int = 1, provider: str = "CPUExecuti
         return _open(str(path), threads, provider)
 
 
+def forget_sessions() -> None:
+    """Lets every graph be opened anew: after a file was written again."""
+    _open.cache_clear()
+
+
 @lru_cache(maxsize=8)
 def _open(path: str, threads: int, provider: str) -> Any:
     try:
@@ -44,7 +49,7 @@ def _open(path: str, threads: int, provider: str) -> Any:
     options.log_severity_level = 3
     try:
         session = onnxruntime.InferenceSession(path, options, providers=[provider])
-    except Exception as error:  # noqa: BLE001 - onnxruntime's own errors share no base class
+    except Exception as error:
         raise ModelError(f"onnxruntime cannot run {path}: {error}") from error
     # onnxruntime falls back to the CPU without an error, many times slower.
     if session.get_providers()[0] != provider:

@@ -101,9 +101,7 @@ class WindowCutter:
 
     def _fitting(self, ids: list[int], limit: int) -> list[int]:
         if len(ids) > limit:
-            warnings.warn(
-                f"The query has {len(ids)} tokens; only the first {limit} are read: shorten it", stacklevel=4
-            )
+            warnings.warn(f"The query has {len(ids)} tokens; only the first {limit} are read: shorten it", stacklevel=4)
         return ids[:limit]
 
     def _reading(

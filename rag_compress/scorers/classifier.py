@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rag_compress.errors import InvalidInput
-from rag_compress.models.onnx import open_session
+from rag_compress.models.onnx import forget_sessions, open_session
 from rag_compress.models.protocols import Passage
 from rag_compress.models.windows import Reading, Window, WindowCutter, load_tokenizer, pool
 from rag_compress.scorers.lexical import LexicalScorer
@@ -135,6 +135,12 @@ class _Model:
         )
 
 
+def forget_loaded() -> None:
+    """Lets every classifier be loaded anew on its next use: after its files were written again."""
+    _load.cache_clear()
+    forget_sessions()
+
+
 @lru_cache(maxsize=4)
 def _load(folder: str | None) -> _Model:
     path = Path(folder) if folder is not None else _BUNDLED
@@ -171,5 +177,5 @@ def _put_together(reading: Reading, outputs: Iterator[tuple[NDArray[np.float32],
     return Evidence(logits, passage)
 
 
-def _sigmoid(logits: NDArray[np.float32] | NDArray[np.float64]) -> NDArray[np.float32]:
-    return np.asarray(1 / (1 + np.exp(-np.clip(logits, -60, 60))), dtype=np.float32)
+def _sigmoid(logits: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+    return np.asarray(1 / (1 + np.exp(np.clip(-logits, -60, 60))), dtype=np.float32)

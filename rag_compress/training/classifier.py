@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
@@ -28,7 +28,11 @@ from rich.progress import Progress
 
 from rag_compress.errors import InvalidInput
 from rag_compress.models.classifier import Batch, ClassifierNetwork, pool_tokens, torch
+from rag_compress.models.export import export_classifier
 from rag_compress.models.windows import Window, WindowCutter, load_tokenizer, pool
+from rag_compress.scorers.classifier import ClassifierScorer, forget_loaded
+from rag_compress.training.calibration import UNCALIBRATED, calibrate
+from rag_compress.training.card import write_card
 from rag_compress.training.examples import Example, LabelledPassage, Mixture, Source, read_examples
 
 _LOG = logging.getLogger(__name__)
@@ -82,11 +86,12 @@ class ClassifierTraining:
         encoder: The encoder to start from: a folder, or a name that transformers can load.
         dev: Files to measure on while training; nothing is learned from them.
         schedule: How long and how fast.
-        max_tokens: The longest window in training; scoring may use longer ones.
+        max_tokens: The longest window in training.
+        score_tokens: The longest window in scoring.
         seed: Of every random choice.
         device: `cpu` or `cuda`; on a GPU the passes run in bfloat16.
-        workers: How many shards run at once, each on one thread; does not change the result. On a busy machine this is
-            several times faster than letting torch spread each operation over the cores.
+        workers: How many shards run at once, each on one thread; 1 lets torch spread each operation over the cores,
+            which on a busy machine is several times slower. Results differ by rounding only.
         evaluate_every: Steps between two measurements and checkpoints.
         dev_examples: The most examples of each file to measure on.
     """
@@ -97,6 +102,7 @@ class ClassifierTraining:
     dev: tuple[str, ...] = ()
     schedule: Schedule = field(default_factory=Schedule)
     max_tokens: int = 384
+    score_tokens: int = 512
     seed: int = 0
     device: str = "cpu"
     workers: int = 1
@@ -121,7 +127,56 @@ def train(options: ClassifierTraining) -> Path:
             if run.step % options.evaluate_every == 0 or run.step == options.schedule.steps:
                 run.save()
                 run.evaluate()
-    return run.finish()
+    run.save()
+    return finish(options, run.network, run.log)
+
+
+def finish(options: ClassifierTraining, network: ClassifierNetwork, log: Sequence[Mapping[str, Any]] = ()) -> Path:
+    """Writes a trained network into `options.out` as a folder for `ClassifierScorer.from_folder`; returns the folder.
+
+    The graphs are checked against torch, probabilities are calibrated on the dev files (if any), and the card says what
+    went in and what came out.
+
+    Raises:
+        MissingExtra: onnx, onnxscript or onnxruntime is not installed.
+    """
+    out = Path(options.out)
+    cutter = WindowCutter(_tokenizer(options), options.score_tokens)
+    cutter.tokenizer.save(str(out / "tokenizer.json"))
+    config = {"max_tokens": cutter.max_tokens, "overlap": cutter.overlap, "calibration": UNCALIBRATED}
+    (out / "config.json").write_text(json.dumps(config, indent=2))
+    differences = export_classifier(network.cpu(), _some_windows(options, cutter), out)
+    if options.dev:
+        sets = {path: list(read_examples(path, options.dev_examples)) for path in options.dev}
+        config["calibration"] = calibrate(ClassifierScorer.from_folder(out), sets)
+        (out / "config.json").write_text(json.dumps(config, indent=2))
+        forget_loaded()
+    figures = {f"{name} graph, mean difference from torch": f"{value:.2g}" for name, value in differences.items()}
+    measured = {f"evidence recall at 5% and 20% of the words, {k}": v for k, v in (log[-1] if log else {}).items()}
+    write_card(out, options.data, asdict(options), figures | {k: v for k, v in measured.items() if "time" not in k})
+    return out
+
+
+def _some_windows(options: ClassifierTraining, cutter: WindowCutter) -> list[Window]:
+    """Returns windows of the first examples of each file, for tracing and checking the graphs."""
+    windows: list[Window] = []
+    for source in options.data:
+        for example in read_examples(source.path, 2):
+            readings = cutter.read(example.query, [labelled.passage for labelled in example.passages[:2]])
+            windows += [window for reading in readings for window in reading.windows[:1]]
+    return windows[:24]
+
+
+def _tokenizer(options: ClassifierTraining) -> Any:
+    folder = Path(options.encoder)
+    if (folder / "tokenizer.json").is_file():
+        return load_tokenizer(folder / "tokenizer.json")
+    from transformers import AutoTokenizer
+
+    backend = AutoTokenizer.from_pretrained(options.encoder).backend_tokenizer
+    backend.no_padding()
+    backend.no_truncation()
+    return backend
 
 
 class Target(NamedTuple):
@@ -188,8 +243,7 @@ class _Run:
         self.network = ClassifierNetwork.from_encoder(options.encoder).to(options.device)
         if options.schedule.freeze_embeddings:
             self.network.encoder.get_input_embeddings().requires_grad_(requires_grad=False)
-        tokenizer = load_tokenizer(Path(options.encoder) / "tokenizer.json")
-        self.cutter = WindowCutter(tokenizer, options.max_tokens)
+        self.cutter = WindowCutter(_tokenizer(options), options.max_tokens)
         self.learning = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
         self.pool = ThreadPoolExecutor(options.workers, initializer=_one_thread if options.workers > 1 else None)
         self.optimizer = torch.optim.AdamW(_groups(self.learning, options.schedule.weight_decay), fused=True)
@@ -277,14 +331,6 @@ class _Run:
     def _scores(self, example: Example) -> list[NDArray[np.float32]]:
         return sentence_logits(self.network, self.cutter, example, self.options.device)[0]
 
-    def finish(self) -> Path:
-        """Writes the model and what it was made from; returns the folder."""
-        torch.save(self.network.state_dict(), self.out / "model.pt")
-        self.network.encoder.config.to_json_file(self.out / "encoder.json", use_diff=False)
-        self.cutter.tokenizer.save(str(self.out / "tokenizer.json"))
-        (self.out / "options.json").write_text(json.dumps(asdict(self.options), indent=2))
-        return self.out
-
 
 def losses_of(sentences: torch.Tensor, passages: torch.Tensor, targets: Sequence[Target]) -> list[torch.Tensor]:
     """Returns the three losses (see the module) from the logits of all sentences and all windows, in order."""
@@ -357,12 +403,16 @@ def sentence_logits(
             kept = tokens[0, window.begin : window.begin + window.size].float().cpu().numpy()
             outputs[window.first : window.first + window.size] = kept
             best = max(best, float(passage))
-        sentences.append(np.zeros(len(reading.ranges), np.float32) if outputs is None else pool(outputs, reading.ranges))
+        sentences.append(
+            np.zeros(len(reading.ranges), np.float32) if outputs is None else pool(outputs, reading.ranges)
+        )
         passages.append(best)
     return [np.nan_to_num(array, nan=-20.0) for array in sentences], passages
 
 
-def evidence_recall(examples: Sequence[Example], scores: Sequence[Sequence[NDArray[np.float32]]], share: float) -> float:
+def evidence_recall(
+    examples: Sequence[Example], scores: Sequence[Sequence[NDArray[np.float32]]], share: float
+) -> float:
     """Returns the mean recall of evidence sentences within a share of the words of a query's passages.
 
     Sentences are taken best first, each when it still fits. Queries without evidence do not count.
@@ -372,9 +422,9 @@ def evidence_recall(examples: Sequence[Example], scores: Sequence[Sequence[NDArr
         labels = np.concatenate([_labels(labelled) for labelled in example.passages])
         if not (labels >= 0.5).any():
             continue
-        words = np.array([
-            len(p.passage.text[start:end].split()) for p in example.passages for start, end in p.passage.sentences
-        ])
+        words = np.array(
+            [len(p.passage.text[start:end].split()) for p in example.passages for start, end in p.passage.sentences]
+        )
         left = share * words.sum()
         found = 0
         for i in np.argsort(-np.concatenate(list(arrays)), kind="stable"):

@@ -164,13 +164,13 @@ class Mixture:
 def _labelled(context: Mapping[str, Any]) -> LabelledPassage:
     text = context["text"]
     sentences = [(int(start), int(end)) for start, end in context["sentences"] or [[0, len(text)]]]
-    labels = None
+    labels: NDArray[np.float32] | None = None
     if context.get("evidence") is not None:
         labels = np.zeros(len(sentences), np.float32)
         labels[context["evidence"]] = 1.0
     if context.get("teacher") is not None:
         teacher = np.array(context["teacher"], np.float32)
-        labels = teacher if labels is None else (labels + teacher) / 2
+        labels = teacher if labels is None else (labels + teacher) / np.float32(2)
     gold = None if context.get("gold") is None else bool(context["gold"])
     if labels is None and gold is False:
         labels = np.zeros(len(sentences), np.float32)

@@ -1,0 +1,96 @@
+"""Fits probabilities to a trained classifier's logits on queries that it was not trained on, and measures them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rag_compress.errors import InvalidInput
+from rag_compress.scorers.classifier import ClassifierScorer
+from rag_compress.scorers.lexical import LexicalScorer
+from rag_compress.training.examples import Example
+
+Calibration = dict[str, dict[str, float]]
+UNCALIBRATED: Calibration = {
+    "sentence": {"bias": 0.0, "sentence": 1.0, "passage": 0.0, "lexical": 0.0},
+    "passage": {"bias": 0.0, "passage": 1.0},
+}
+
+
+def calibrate(scorer: ClassifierScorer, sets: Mapping[str, Sequence[Example]]) -> Calibration:
+    """Returns the calibration under which the scorer's probabilities fit the labels best.
+
+    Every set counts the same, however many sentences it has.
+
+    Raises:
+        InvalidInput: The sets have no labelled sentences of both kinds.
+    """
+    sentences, passages = zip(*(_rows(scorer, examples) for examples in sets.values()), strict=True)
+    names = ("sentence", "passage", "lexical")
+    return {
+        "sentence": dict(zip(("bias", *names), _fit(sentences), strict=True)),
+        "passage": dict(zip(("bias", "passage"), _fit(passages), strict=True)),
+    }
+
+
+def logistic_regression(
+    features: NDArray[np.float64], labels: NDArray[np.float64], weights: NDArray[np.float64], ridge: float = 1e-4
+) -> NDArray[np.float64]:
+    """Returns float64 `(1 + features,)`, the bias first: the weights of the smallest weighted cross-entropy.
+
+    Newton's method, with a small ridge so that labels which can be separated have a solution too.
+    """
+    inputs = np.column_stack([np.ones(len(labels)), features])
+    weights = weights / weights.sum()
+    found = np.zeros(inputs.shape[1])
+    for _ in range(50):
+        predicted = 1 / (1 + np.exp(-np.clip(inputs @ found, -30, 30)))
+        gradient = inputs.T @ (weights * (predicted - labels)) + ridge * found
+        curvature = (inputs * (weights * predicted * (1 - predicted))[:, None]).T @ inputs
+        step = np.linalg.solve(curvature + ridge * np.eye(len(found)), gradient)
+        found -= step * min(1.0, 5.0 / np.abs(step).max(initial=1e-9))
+        if np.abs(step).max() < 1e-8:
+            break
+    return found
+
+
+def calibration_error(probabilities: NDArray[np.float32], labels: NDArray[np.float32], bins: int = 10) -> float:
+    """Returns the expected calibration error: the mean gap between probability and frequency over equal bins of [0, 1].
+
+    Source: Naeini, Cooper, Hauskrecht, "Obtaining Well Calibrated Probabilities Using Bayesian Binning", 2015.
+    """
+    places = np.minimum((probabilities * bins).astype(int), bins - 1)
+    gaps = [
+        abs(probabilities[places == i].mean() - labels[places == i].mean()) * (places == i).mean()
+        for i in range(bins)
+        if (places == i).any()
+    ]
+    return float(sum(gaps))
+
+
+def _rows(scorer: ClassifierScorer, examples: Sequence[Example]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Returns a row of features and, last, the label for each labelled sentence, and for each labelled passage."""
+    queries = [example.query for example in examples]
+    groups = [[labelled.passage for labelled in example.passages] for example in examples]
+    sentences: list[NDArray[np.float64]] = [np.zeros((0, 4))]
+    passages: list[tuple[float, float]] = []
+    evidence, lexical = scorer.evidence(queries, groups), LexicalScorer().score(queries, groups)
+    for example, found, scores in zip(examples, evidence, lexical, strict=True):
+        for labelled, logits, lexical_scores in zip(example.passages, found, scores, strict=True):
+            if labelled.labels is not None:
+                passage = np.full(len(labelled.labels), logits.passage)
+                sentences.append(np.column_stack([logits.sentences, passage, lexical_scores, labelled.labels]))
+            if labelled.gold is not None:
+                passages.append((logits.passage, float(labelled.gold)))
+    return np.concatenate(sentences), np.array(passages, dtype=np.float64).reshape(-1, 2)
+
+
+def _fit(rows: Sequence[NDArray[np.float64]]) -> list[float]:
+    table = np.concatenate(list(rows))
+    labels = table[:, -1]
+    if not 0 < labels.sum() < len(labels):
+        raise InvalidInput("Calibration needs labelled examples of both kinds: sentences that are evidence and not")
+    weights = np.concatenate([np.full(len(part), 1 / max(1, len(part))) for part in rows])
+    return [round(float(value), 6) for value in logistic_regression(table[:, :-1], labels, weights)]

@@ -1,0 +1,144 @@
+"""The classifier as a scorer: any text, any batch, any length."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from strategies import contexts
+from tiny_classifier import write_encoder
+
+from rag_compress import Context, ExtractiveCompressor, Selection
+from rag_compress.errors import InvalidInput, ModelError
+from rag_compress.models.protocols import Passage, SentenceScorer
+from rag_compress.models.windows import WindowCutter, load_tokenizer
+from rag_compress.scorers.classifier import ClassifierScorer, forget_loaded
+from rag_compress.text import cut
+
+pytest.importorskip("torch")
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+CALIBRATION = {
+    "sentence": {"bias": 0.1, "sentence": 1.0, "passage": 0.5, "lexical": 2.0},
+    "passage": {"bias": -0.1, "passage": 2.0},
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A classifier with random weights."""
+    from rag_compress.models.classifier import ClassifierNetwork
+    from rag_compress.models.export import export_classifier
+
+    folder = write_encoder(tmp_path_factory.mktemp("classifier"))
+    network = ClassifierNetwork.from_encoder(str(folder))
+    for parameter in network.token_head.parameters():
+        parameter.data.normal_(0, 0.5)
+    cutter = WindowCutter(load_tokenizer(folder / "tokenizer.json"), 256)
+    readings = cutter.read("which?", [Passage("t", "the loire." * n, [(0, 10)]) for n in (1, 3, 9)])
+    export_classifier(network, [window for reading in readings for window in reading.windows], folder)
+    config = {"max_tokens": 256, "overlap": 64, "calibration": CALIBRATION}
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def scorer(folder: Path) -> ClassifierScorer:
+    """The scorer of that folder."""
+    return ClassifierScorer.from_folder(folder)
+
+
+def passage(text: str, title: str = "t") -> Passage:
+    """Returns the passage of a text, cut into sentences."""
+    return Passage(title, text, cut(text))
+
+
+def test_it_is_a_sentence_scorer(scorer: ClassifierScorer) -> None:
+    """It gives one probability for each sentence, of any number of queries and passages."""
+    assert isinstance(scorer, SentenceScorer)
+    scores = scorer.score(["a?", "b?", ""], [[passage("The Loire. In France."), passage("")], [], [passage("x")]])
+    assert [[len(array) for array in group] for group in scores] == [[2, 0], [], [1]]
+    assert all(array.dtype == np.float32 and ((array >= 0) & (array <= 1)).all() for g in scores for array in g)
+    assert [len(array) for array in scorer.relevance(["a?", "b?"], [[passage("x"), passage("")], []])] == [2, 0]
+
+
+@settings(max_examples=30)
+@given(context=contexts())
+def test_any_text(scorer: ClassifierScorer, context: Context) -> None:
+    """Whatever the text, each sentence has a probability."""
+    scored = ExtractiveCompressor(scorer).score([context])[0]
+    assert all(segment.score is not None and 0 <= segment.score <= 1 for segment in scored.segments)
+
+
+def test_batch_mates_change_nothing(scorer: ClassifierScorer) -> None:
+    """Scores are the same to the last bit alone, in a batch, and with any number of workers."""
+    queries = ["which river?", "the loire in france, is it?", "x"]
+    passages = [[passage("The Loire is in France. " * n), passage("a river " * n)] for n in (1, 7, 60)]
+    together = scorer.score(queries, passages)
+    one_worker = ClassifierScorer(scorer.folder, workers=1).score(queries, passages)
+    for i in range(3):
+        (alone,) = scorer.score([queries[i]], [passages[i]])
+        for one, other, third in zip(alone, together[i], one_worker[i], strict=True):
+            assert np.array_equal(one, other)
+            assert np.array_equal(one, third)
+
+
+def test_long_passages_are_read_to_the_end(scorer: ClassifierScorer) -> None:
+    """What stands at the end of a passage of many windows has a score of its own."""
+    text = "a b c. " * 300
+    spans = [*((7 * i, 7 * i + 6) for i in range(300)), (2100, 2108)]
+    one, other = (Passage("t", text + last, spans) for last in ("the loire is in france.", "x x x x."))
+    scores = scorer.score(["which river?"], [[one, other]])[0]
+    assert np.array_equal(scores[0][:200], scores[1][:200])
+    assert scores[0][-1] != scores[1][-1]
+
+
+def test_lexical_evidence_counts(scorer: ClassifierScorer, folder: Path) -> None:
+    """The probability is the logistic function of the calibrated sum of sentence, passage and BM25 scores."""
+    queries, passages = ["which river is in france?"], [[passage("The Loire is in France. Bread.")]]
+    (evidence,) = scorer.evidence(queries, passages)[0]
+    (probabilities,) = scorer.score(queries, passages)[0]
+    rest = np.log(probabilities / (1 - probabilities)) - 0.1 - evidence.sentences - 0.5 * evidence.passage
+    assert rest[0] > 0.1
+    assert rest[1] == pytest.approx(0, abs=1e-4)
+
+
+def test_a_folder_without_a_classifier(tmp_path: Path) -> None:
+    """A folder that lacks a file is refused by name; a graph that is none is a model error."""
+    with pytest.raises(InvalidInput, match=r"model.int8.onnx is missing"):
+        ClassifierScorer.from_folder(tmp_path)
+    with pytest.raises(InvalidInput, match="holds no classifier"):
+        ClassifierScorer(str(tmp_path)).score(["q"], [[passage("x")]])
+
+
+def test_a_damaged_graph(folder: Path, tmp_path: Path) -> None:
+    """A graph that onnxruntime cannot run is an error with its path."""
+    for name in ("tokenizer.json", "config.json"):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    (tmp_path / "model.int8.onnx").write_bytes(b"no graph")
+    with pytest.raises(ModelError, match=r"onnxruntime cannot run .*model.int8.onnx"):
+        ClassifierScorer.from_folder(tmp_path).score(["q"], [[passage("x")]])
+    forget_loaded()
+
+
+def test_the_package_stays_light() -> None:
+    """Neither the package nor the scorer's module loads a runtime; the first score does."""
+    code = (
+        "import sys, rag_compress, rag_compress.scorers.classifier;"
+        "print([name for name in ('torch', 'onnxruntime', 'tokenizers', 'transformers') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_selection_by_probability(scorer: ClassifierScorer) -> None:
+    """A threshold on the probability drops what is below it."""
+    compressor = ExtractiveCompressor(scorer, Selection(threshold=0.5))
+    context = compressor.compress("which river?", ["The Loire is in France. Bread and wine. A river."])
+    assert all((segment.score or 0) >= 0.5 for segment in context.segments)
+    assert all((segment.score or 1) < 0.5 for segment in context.dropped)
+    assert len(context.segments) + len(context.dropped) == 3

@@ -1,0 +1,67 @@
+"""A classifier of two thousand weights, with its tokenizer: trains in seconds and needs no download."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789:.,?|"
+
+
+def write_encoder(folder: Path) -> Path:
+    """Writes a random BERT of one layer over single characters and a few words; returns the folder."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+    from transformers import BertConfig, BertModel
+
+    torch.manual_seed(0)
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "river", "france", "which", "loire", "the", "is", "in"]
+    vocabulary = {token: i for i, token in enumerate([*words, *LETTERS, *(f"##{letter}" for letter in LETTERS)])}
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token=words[1]))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece()
+    tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    config = BertConfig(
+        vocab_size=len(vocabulary), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    BertModel(config).save_pretrained(folder)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return folder
+
+
+def example(query: str, *texts: str, evidence: Sequence[Sequence[int] | None], **fields: Any) -> dict[str, Any]:
+    """Returns a training example whose passages are texts with sentences that end in a full stop."""
+    contexts = []
+    for text, labels in zip(texts, evidence, strict=True):
+        ends = [i + 1 for i, character in enumerate(text) if character == "."]
+        starts = [0, *(end + 1 for end in ends[:-1])]
+        sentences = [list(span) for span in zip(starts, ends, strict=True)]
+        contexts.append(
+            {"id": str(len(contexts)), "title": "t", "text": text, "sentences": sentences, "evidence": labels}
+            | {"gold": bool(labels)}
+            | fields
+        )
+    return {"query": query, "contexts": contexts}
+
+
+def write_examples(path: Path, examples: Sequence[Mapping[str, Any]]) -> str:
+    """Writes examples as JSON Lines, compressed when the name ends in `.gz`; returns the path."""
+    data = "".join(json.dumps(line) + "\n" for line in examples).encode()
+    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+    return str(path)
+
+
+RIVERS = [
+    example(
+        f"which river {i}?",
+        "the loire is in france. a b c.",
+        f"d e f. river {i}.",
+        evidence=[[0], []],
+    )
+    for i in range(8)
+]

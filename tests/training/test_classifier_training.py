@@ -1,0 +1,143 @@
+"""Training: what it learns, that it resumes exactly, and what it leaves behind."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_classifier import RIVERS, write_encoder, write_examples
+
+from rag_compress.errors import InvalidInput
+from rag_compress.models.protocols import Passage
+from rag_compress.models.windows import WindowCutter, load_tokenizer, pool
+from rag_compress.scorers.classifier import ClassifierScorer
+from rag_compress.training.examples import Source, read_examples
+
+torch = pytest.importorskip("torch")
+from rag_compress.models.classifier import pool_tokens  # noqa: E402
+from rag_compress.training.classifier import (  # noqa: E402
+    ClassifierTraining,
+    Schedule,
+    evidence_recall,
+    losses_of,
+    targets_of,
+    train,
+)
+
+pytestmark = [pytest.mark.torch, pytest.mark.filterwarnings("ignore")]
+QUICK = Schedule(steps=4, step_tokens=60, shards=2, learning_rate=1e-2, freeze_embeddings=False)
+
+
+@pytest.fixture(scope="module")
+def options(tmp_path_factory: pytest.TempPathFactory) -> ClassifierTraining:
+    """A run of four steps on eight examples."""
+    folder = tmp_path_factory.mktemp("training")
+    path = write_examples(folder / "rivers.jsonl", RIVERS)
+    return ClassifierTraining(
+        (Source(path),), str(folder / "out"), str(write_encoder(folder / "encoder")), dev=(path,), schedule=QUICK
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(options: ClassifierTraining) -> Path:
+    """The folder of a longer run."""
+    schedule = replace(QUICK, steps=40)
+    return train(replace(options, schedule=schedule, out=f"{options.out}-long"))
+
+
+def test_it_learns(trained: Path, options: ClassifierTraining) -> None:
+    """After forty steps, the exported and calibrated model prefers the evidence to the other sentences."""
+    examples = list(read_examples(options.dev[0]))
+    scorer = ClassifierScorer.from_folder(trained)
+    passages = [[p.passage for p in example.passages] for example in examples]
+    scores = scorer.score([example.query for example in examples], passages)
+    assert evidence_recall(examples, scores, 0.6) == 1
+    assert all(arrays[0][0] > 0.5 > arrays[0][1] for arrays in scores)
+    relevance = scorer.relevance([examples[0].query], passages[:1])[0]
+    assert relevance[0] > 0.5 > relevance[1]
+
+
+def test_the_folder_says_what_it_is(trained: Path) -> None:
+    """Beside the graphs lie a card with data and licences, and the log of the run."""
+    card = (trained / "README.md").read_text()
+    assert "| rivers.jsonl | 8 | 1 | 4 | not stated |" in card
+    assert '"learning_rate": 0.01' in card
+    assert [json.loads(line)["step"] for line in (trained / "log.jsonl").read_text().splitlines()] == [40]
+
+
+def test_resuming_is_exact(options: ClassifierTraining) -> None:
+    """A run broken off after two steps ends with the weights of one that was not."""
+    whole = train(replace(options, out=f"{options.out}-whole"))
+    parts = replace(options, out=f"{options.out}-parts", evaluate_every=2)
+    constant = replace(QUICK, warmup=0, decay=0)
+    train(replace(parts, schedule=replace(constant, steps=2)))
+    train(replace(parts, schedule=constant))
+    train(replace(options, schedule=constant, out=f"{options.out}-constant"))
+    one, other, decayed = (
+        torch.load(f"{options.out}-{name}/checkpoint.pt", weights_only=True)["network"]
+        for name in ("constant", "parts", "whole")
+    )
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert any(not torch.equal(one[name], decayed[name]) for name in one)
+    assert whole.is_dir()
+
+
+def test_a_checkpoint_of_another_run_is_refused(options: ClassifierTraining, trained: Path) -> None:
+    """A folder that holds a run with another seed is not overwritten."""
+    with pytest.raises(InvalidInput, match="another seed"):
+        train(replace(options, out=str(trained), seed=1))
+
+
+def test_schedule() -> None:
+    """The rate rises in the warm-up, is held, and falls to nothing."""
+    schedule = Schedule(steps=100, learning_rate=1.0, warmup=0.1, decay=0.2)
+    assert [round(schedule.rate(step), 2) for step in (0, 4, 9, 50, 80, 90, 99)] == [0.1, 0.5, 1, 1, 1, 0.5, 0.05]
+
+
+def test_targets_of_long_passages(options: ClassifierTraining) -> None:
+    """Of a long passage only a few windows are kept, one with evidence among them; the others are labelled as none."""
+    line = RIVERS[0] | {"contexts": [dict(RIVERS[0]["contexts"][0])]}
+    text = "the loire is in france. " * 100
+    spans = [[24 * i, 24 * i + 23] for i in range(100)]
+    line["contexts"][0] |= {"text": text, "sentences": spans, "evidence": [70]}
+    path = write_examples(Path(options.out).parent / "long.jsonl", [line])
+    cutter = WindowCutter(load_tokenizer(Path(options.encoder) / "tokenizer.json"), 256)
+    for seed in range(5):
+        targets = targets_of(next(read_examples(path)), cutter, 2, np.random.default_rng(seed))
+        assert sorted(target.gold for target in targets) == [0, 1]
+        assert sorted(target.labels.sum() for target in targets) == [0, 1]
+
+
+def test_losses_by_hand(options: ClassifierTraining) -> None:
+    """Unknown labels count nowhere; evidence competes with its own query's other sentences."""
+    examples = list(read_examples(options.dev[0]))
+    cutter = WindowCutter(load_tokenizer(Path(options.encoder) / "tokenizer.json"), 256)
+    targets = targets_of(examples[0], cutter, 2, np.random.default_rng(0), 0)
+    targets += [t._replace(labels=np.full(2, np.nan, np.float32), gold=np.nan) for t in targets[:1]]
+    logits = torch.tensor([1.0, -1.0, 0.0, 0.5, 9.0, 9.0])
+    sentence, listwise, passage = losses_of(logits, torch.tensor([2.0, 0.0, 9.0]), targets)
+    softplus = torch.nn.functional.softplus
+    negatives = torch.tensor([-1.0, 0.0, 0.5])
+    assert sentence == pytest.approx(float((softplus(torch.tensor(-1.0)) + softplus(negatives).sum()) / 4))
+    assert listwise == pytest.approx(float(softplus(negatives.logsumexp(0) - 1)))
+    assert passage == pytest.approx(float((softplus(torch.tensor(-2.0)) + softplus(torch.tensor(0.0))) / 2))
+
+
+def test_pooling_in_torch_is_pooling_in_numpy() -> None:
+    """Training and scoring make the same sentence logits from the same token outputs."""
+    outputs = torch.randn(7, 8, generator=torch.Generator().manual_seed(0))
+    owners = torch.tensor([0, 0, 0, 1, 1, 2, 2])
+    expected = pool(outputs.numpy(), [(0, 3), (3, 5), (5, 7)])
+    np.testing.assert_allclose(pool_tokens(outputs, owners, 3), expected, rtol=1e-5)
+
+
+def test_evidence_recall_by_hand(options: ClassifierTraining) -> None:
+    """A sentence is taken, best first, when its words fit what is left of the budget."""
+    examples = list(read_examples(options.dev[0]))[:1]
+    assert examples[0].passages[0].passage == Passage("t", "the loire is in france. a b c.", [(0, 23), (24, 30)])
+    scores = [[np.array([1.0, 2.0]), np.array([0.0, 0.0])]]
+    assert evidence_recall(examples, scores, 0.3) == 0
+    assert evidence_recall(examples, scores, 8 / 13) == 1

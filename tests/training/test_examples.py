@@ -1,0 +1,82 @@
+"""Training data: what is read from a line, and what is drawn from a mixture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_classifier import RIVERS, example, write_examples
+
+from rag_compress.errors import DocumentError, InvalidInput
+from rag_compress.training.examples import Mixture, Source, read_examples
+
+
+def test_labels(tmp_path: Path) -> None:
+    """`null` evidence is not known, unless the passage is known not to help; `[]` is no evidence."""
+    line = example("q", "a. b.", "c.", "d.", evidence=[[1], [], None])
+    line["contexts"].append(dict(line["contexts"][2], gold=True))
+    (found,) = read_examples(write_examples(tmp_path / "x.jsonl", [line]))
+    first, second, third, fourth = (p.labels for p in found.passages)
+    assert fourth is None
+    assert [list(labels) for labels in (first, second, third)] == [[0, 1], [0], [0]]  # type: ignore[arg-type]
+
+
+def test_teacher_scores(tmp_path: Path) -> None:
+    """A teacher's probabilities are the labels, or half of them when there is evidence too."""
+    alone = example("q", "a. b.", evidence=[None], teacher=[0.2, 0.6], gold=True)
+    both = example("q", "a. b.", evidence=[[1]], teacher=[0.2, 0.6])
+    labels = [e.passages[0].labels for e in read_examples(write_examples(tmp_path / "x.jsonl.gz", [alone, both]))]
+    np.testing.assert_allclose(labels, [[0.2, 0.6], [0.1, 0.8]], rtol=1e-6)
+
+
+def test_a_bad_line_is_named(tmp_path: Path) -> None:
+    """A line that is no example is an error with its file and number; so is a file that is missing or empty."""
+    path = tmp_path / "x.jsonl"
+    path.write_text('{"query": "q", "contexts": []}\n{"query": "q"}\n')
+    with pytest.raises(DocumentError, match=r"x.jsonl:2: not a training example"):
+        list(read_examples(str(path)))
+    path.write_text("\n")
+    with pytest.raises(InvalidInput, match="holds no example"):
+        list(read_examples(str(path)))
+    with pytest.raises(InvalidInput, match="cannot be read"):
+        list(read_examples(str(tmp_path / "none.jsonl")))
+
+
+def test_a_mixture_depends_on_seed_and_place_only(tmp_path: Path) -> None:
+    """The n-th example is the same however it is reached, and another seed gives another order."""
+    path = write_examples(tmp_path / "x.jsonl", RIVERS)
+    sources = (Source(path, weight=2), Source(path, weight=1, passages=1))
+    one, other = Mixture(sources, seed=1), Mixture(sources, seed=1)
+    expected = [one[n].query for n in range(40)]
+    assert [other[n].query for n in reversed(range(40))] == expected[::-1]
+    assert [Mixture(sources, seed=2)[n].query for n in range(40)] != expected
+
+
+def test_a_file_is_gone_through_before_it_repeats(tmp_path: Path) -> None:
+    """Each pass over a file draws each of its examples once."""
+    mixture = Mixture((Source(write_examples(tmp_path / "x.jsonl", RIVERS)),), mark_dropout=0)
+    for epoch in range(3):
+        assert len({mixture[8 * epoch + n].query for n in range(8)}) == 8
+
+
+def test_passages_are_capped(tmp_path: Path) -> None:
+    """Of many passages, gold ones and those most like the query are kept, in their order."""
+    texts = ["x y.", "river a.", "gold.", "z.", "river b."]
+    line = example("which river a", *texts, evidence=[[], [], [0], [], []])
+    mixture = Mixture((Source(write_examples(tmp_path / "x.jsonl", [line]), passages=2, foreign=0),))
+    for n in range(5):
+        assert [p.passage.text for p in mixture[n].passages] == ["river a.", "gold."]
+
+
+def test_foreign_passages_are_never_evidence(tmp_path: Path) -> None:
+    """A passage of another query is labelled as no help, and never one that the query has too."""
+    lines = [example("q", f"text {i}.", evidence=[[0]]) for i in range(3)]
+    for i, line in enumerate(lines):
+        line["contexts"][0]["title"] = f"title {i}"
+    mixture = Mixture((Source(write_examples(tmp_path / "x.jsonl", lines), foreign=1.0),), title_dropout=0)
+    drawn = [mixture[n].passages for n in range(30)]
+    foreign = [passages[1] for passages in drawn if len(passages) == 2]
+    assert foreign
+    assert all(not p.gold and p.labels is not None and not p.labels.any() for p in foreign)
+    assert all(passages[0].passage != passages[1].passage for passages in drawn if len(passages) == 2)
