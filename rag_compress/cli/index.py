@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich.text import Text
@@ -13,6 +14,7 @@ from rag_compress.cli.options import Retrieval
 from rag_compress.cli.reading import read
 from rag_compress.cli.view import progress, stderr, stdout, working
 from rag_compress.errors import InvalidInput
+from rag_compress.models.protocols import Encoder
 from rag_compress.retrievers import (
     BM25Retriever,
     DenseRetriever,
@@ -20,10 +22,11 @@ from rag_compress.retrievers import (
     HybridRetriever,
     load_retriever,
 )
+from rag_compress.retrievers.index_folder import indexed_text
 from rag_compress.text import split_document
 from rag_compress.types import Document
 
-_EXCERPT = 160
+_EXCERPT, _BATCH = 160, 256
 
 
 def build_index(
@@ -43,6 +46,8 @@ def build_index(
     if passage_words:
         cut = progress(documents, "cutting", len(documents))
         passages = [passage for document in cut for passage in split_document(document, passage_words)]
+    if method is not Retrieval.bm25:
+        passages = _embedded(passages, encoder)
     with working(f"indexing {len(passages):,} passages"):
         _indexed(passages, method, encoder).save(out)
     stderr.print(f"indexed {len(documents):,} documents as {len(passages):,} passages in {out}", markup=False)
@@ -75,7 +80,17 @@ def _indexed(
     return kind.from_documents(documents, _encoder(encoder))
 
 
-def _encoder(name: str):  # type: ignore[no-untyped-def]  # noqa: ANN202 - torch.py is imported late
+def _embedded(documents: Sequence[Document], encoder: str) -> list[Document]:
+    """Returns the documents with their vectors, encoded in batches under a progress bar."""
+    batches = [documents[start : start + _BATCH] for start in range(0, len(documents), _BATCH)]
+    embedded: list[Document] = []
+    for batch in progress(batches, "encoding", len(batches)):
+        vectors = _encoder(encoder).encode([indexed_text(document) for document in batch])
+        embedded.extend(replace(d, embedding=vector) for d, vector in zip(batch, vectors, strict=True))
+    return embedded
+
+
+def _encoder(name: str) -> Encoder:
     from rag_compress.models.torch import SentenceTransformerEncoder
 
     return SentenceTransformerEncoder(name)

