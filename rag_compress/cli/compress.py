@@ -9,13 +9,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from rag_compress.checks import check_count
 from rag_compress.cli.options import Encoder, Output, Scorer
 from rag_compress.cli.reading import Skipped, read
 from rag_compress.cli.view import show_context, show_counts, stderr, token_counts, working
 from rag_compress.compressors.extractive import ExtractiveCompressor
 from rag_compress.prompts import PromptTemplate
 from rag_compress.selection import Selection
-from rag_compress.stages import Stage, check_positive
+from rag_compress.stages import Stage
 from rag_compress.tokens import token_counter
 from rag_compress.types import Context, Segment
 
@@ -32,7 +33,7 @@ def run_compress(
     skip_errors: bool,
 ) -> None:
     """Prints the prompt of a question over an index folder or documents."""
-    check_positive("k", k)
+    check_count("k", k, least=1)
     template = PromptTemplate(tokenizer=token_counter(tokenizer)) if tokenizer else PromptTemplate()
     compressor = _compressor(limits, template, encoder)
     context, skipped = _retrieved(query, source, k, encoding, skip_errors)

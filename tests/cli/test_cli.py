@@ -175,10 +175,10 @@ def test_a_failed_index_leaves_nothing(run: Run, folder: Path, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--max-tokens", "-5"], "max_tokens must be an integer of at least 0, or None, not -5"),
-        (["--max-ratio", "2"], "max_ratio must be between 0 and 1, or None, not 2.0"),
+        (["--max-tokens", "-5"], "max_tokens must be an integer of at least 0, not -5"),
+        (["--max-ratio", "2"], "max_ratio must be a number from 0 to 1, not 2.0"),
         (["--keep-best", "-1"], "keep_best must be an integer of at least 0, not -1"),
-        (["--threshold", "nan"], "not NaN"),
+        (["--threshold", "nan"], "threshold must be a number from -inf to inf, not nan"),
         (["-k", "0"], "k must be an integer of at least 1, not 0"),
         (["--tokenizer", "gpt-9"], "gpt-9"),
         (["--tokenizer", "absent.json"], "absent.json"),

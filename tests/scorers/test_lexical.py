@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from rag_compress import LexicalScorer
+from rag_compress.errors import InvalidInput
 from rag_compress.models.protocols import Passage
 
 
@@ -44,3 +45,11 @@ def test_nothing_to_match() -> None:
     assert scores[0].dtype == np.float32
     assert LexicalScorer().score(["river"], [[]]) == [[]]
     assert LexicalScorer().score([], []) == []
+
+
+def test_parameters_are_checked() -> None:
+    """An impossible k1 or b is an error that shows it."""
+    with pytest.raises(InvalidInput, match="k1 must be a number from 0 to inf, not -1"):
+        LexicalScorer(k1=-1)
+    with pytest.raises(InvalidInput, match="b must be a number from 0 to 1, not nan"):
+        LexicalScorer(b=float("nan"))
