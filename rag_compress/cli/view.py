@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from itertools import groupby
 from typing import TypeVar
 
@@ -65,25 +65,19 @@ def token_counts(context: Context, template: PromptTemplate) -> tuple[int, int]:
 
 def progress(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
     """Yields the items, under a progress bar on stderr if that is a terminal."""
-    with _progress(description, total) as bar:
-        for item in items:
-            yield item
-            bar.advance(bar.task_ids[0])
+    if not stderr.is_terminal:
+        yield from items
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=stderr, transient=True) as bar:
+        yield from bar.track(items, total, description=description)
 
 
 @contextmanager
 def working(description: str) -> Iterator[None]:
     """Shows on a terminal that something without countable steps is going on."""
-    with stderr.status(description):
+    with stderr.status(description) if stderr.is_terminal else nullcontext():
         yield
-
-
-@contextmanager
-def _progress(description: str, total: int | None) -> Iterator[Progress]:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=stderr, disable=not stderr.is_terminal, transient=True) as bar:
-        bar.add_task(description, total=total)
-        yield bar
 
 
 def _heading(number: int, document: Document) -> Text:
