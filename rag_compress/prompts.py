@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from itertools import groupby
 
@@ -173,7 +173,7 @@ def _fill(template: str, values: Mapping[str, str]) -> str:
     return _PLACEHOLDER.sub(lambda match: values.get(match.group(1), match.group()), template)
 
 
-def _check_placeholders(name: str, template: str, required: set[str], optional: set[str] = frozenset()) -> None:  # type: ignore[assignment]
+def _check_placeholders(name: str, template: str, required: Set[str], optional: Set[str] = frozenset()) -> None:
     if not isinstance(template, str):
         raise InvalidInput(f"{name} must be a string, not {template!r:.80}")
     found = set(_PLACEHOLDER.findall(template))

@@ -48,6 +48,8 @@ def show_context(context: Context, most_dropped: int | None = None) -> None:
 def show_counts(context: Context, template: PromptTemplate) -> None:
     """Prints to stderr how much was kept."""
     before, after = token_counts(context, template)
+    if context.is_empty:
+        stderr.print("nothing that was retrieved helps: the prompt is the question alone", style="yellow")
     pieces = len(context.segments) + len(context.dropped)
     share = f"{after / before:.0%}" if before else "0%"
     stderr.print(
