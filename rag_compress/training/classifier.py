@@ -29,8 +29,9 @@ from rich.progress import Progress
 from rag_compress.errors import InvalidInput
 from rag_compress.models.classifier import Batch, ClassifierNetwork, pool_tokens, torch
 from rag_compress.models.export import export_classifier
-from rag_compress.models.windows import Window, WindowCutter, load_tokenizer, pool
+from rag_compress.models.windows import Reading, Window, WindowCutter, load_tokenizer, pool
 from rag_compress.scorers.classifier import ClassifierScorer, forget_loaded
+from rag_compress.scorers.lexical import LexicalScorer
 from rag_compress.training.calibration import UNCALIBRATED, calibrate
 from rag_compress.training.card import write_card
 from rag_compress.training.examples import Example, LabelledPassage, Mixture, Source, read_examples
@@ -54,6 +55,7 @@ class Schedule:
         weight_decay: Of all matrices.
         listwise: The weight of the cross-entropy between a query's sentences.
         passages: The weight of the cross-entropy over passages.
+        lexical: How many times the BM25 score is added to a sentence's logit.
         freeze_embeddings: Whether the token embeddings stay as they are.
     """
 
@@ -67,6 +69,7 @@ class Schedule:
     weight_decay: float = 0.01
     listwise: float = 0.5
     passages: float = 0.5
+    lexical: float = 8.0
     freeze_embeddings: bool = True
 
     def rate(self, step: int) -> float:
@@ -186,6 +189,7 @@ class Target(NamedTuple):
         window: The tokens.
         ranges: The tokens `[start, end)` of each labelled or unknown sentence, within the window.
         labels: float32 `(sentences,)` in [0, 1], NaN where not known.
+        lexical: float32 `(sentences,)`, BM25 scores as the scorer will see them.
         gold: Whether the window helps to answer: 1, 0, or NaN where not known.
         query: The number of the query within the step.
     """
@@ -193,6 +197,7 @@ class Target(NamedTuple):
     window: Window
     ranges: list[tuple[int, int]]
     labels: NDArray[np.float32]
+    lexical: NDArray[np.float32]
     gold: float
     query: int
 
@@ -202,9 +207,10 @@ def targets_of(
 ) -> list[Target]:
     """Returns the windows of an example to train on; of a long passage, those with evidence come first."""
     readings = cutter.read(example.query, [labelled.passage for labelled in example.passages])
+    scores = LexicalScorer().score([example.query], [[labelled.passage for labelled in example.passages]])[0]
     chosen: list[Target] = []
-    for labelled, reading in zip(example.passages, readings, strict=True):
-        targets = [_target(labelled, window, reading.ranges, len(reading.windows), query) for window in reading.windows]
+    for labelled, reading, lexical in zip(example.passages, readings, scores, strict=True):
+        targets = [_target(labelled, window, reading, lexical, query) for window in reading.windows]
         if len(targets) > max_windows:
             order = rng.permutation(len(targets))
             with_evidence = [int(i) for i in order if targets[i].gold == 1][: max(1, max_windows - 1)]
@@ -215,19 +221,20 @@ def targets_of(
 
 
 def _target(
-    labelled: LabelledPassage, window: Window, ranges: Sequence[tuple[int, int]], windows: int, query: int
+    labelled: LabelledPassage, window: Window, reading: Reading, lexical: NDArray[np.float32], query: int
 ) -> Target:
     inside = [
         i
-        for i, (start, end) in enumerate(ranges)
+        for i, (start, end) in enumerate(reading.ranges)
         if start < end and window.first <= start and end <= window.first + window.size
     ]
     shift = window.begin - window.first
+    ranges = [(start + shift, end + shift) for start, end in (reading.ranges[i] for i in inside)]
     labels = np.full(len(inside), np.nan, np.float32) if labelled.labels is None else labelled.labels[inside]
     gold = np.nan if labelled.gold is None else float(labelled.gold)
-    if windows > 1 and labelled.gold:
+    if len(reading.windows) > 1 and labelled.gold:
         gold = np.nan if labelled.labels is None else float((labels >= 0.5).any())
-    return Target(window, [(ranges[i][0] + shift, ranges[i][1] + shift) for i in inside], labels, gold, query)
+    return Target(window, ranges, labels, lexical[inside], gold, query)
 
 
 class _Run:
@@ -310,7 +317,7 @@ class _Run:
         batches = micro_batches(targets, schedule.micro_tokens)
         outputs = [_forward(self.network, batch, device) for batch in batches]
         sentences, passages = (torch.cat(part) for part in zip(*outputs, strict=True))
-        losses = losses_of(sentences, passages, targets)
+        losses = losses_of(sentences, passages, targets, schedule.lexical)
         loss = losses[0] + schedule.listwise * losses[1] + schedule.passages * losses[2]
         gradients = torch.autograd.grad(loss, self.learning, allow_unused=True, materialize_grads=True)
         return gradients, [part.item() for part in losses]
@@ -329,12 +336,23 @@ class _Run:
         (self.out / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in self.log))
 
     def _scores(self, example: Example) -> list[NDArray[np.float32]]:
-        return sentence_logits(self.network, self.cutter, example, self.options.device)[0]
+        lexical = LexicalScorer().score([example.query], [[labelled.passage for labelled in example.passages]])[0]
+        logits = sentence_logits(self.network, self.cutter, example, self.options.device)[0]
+        return [own + self.options.schedule.lexical * scores for own, scores in zip(logits, lexical, strict=True)]
 
 
-def losses_of(sentences: torch.Tensor, passages: torch.Tensor, targets: Sequence[Target]) -> list[torch.Tensor]:
-    """Returns the three losses (see the module) from the logits of all sentences and all windows, in order."""
+def losses_of(
+    sentences: torch.Tensor, passages: torch.Tensor, targets: Sequence[Target], lexical: float
+) -> list[torch.Tensor]:
+    """Returns the three losses (see the module) from the logits of all sentences and all windows, in order.
+
+    To each sentence's logit its BM25 score is added, `lexical` times, so that the network learns what words alone do
+    not say.
+    """
     device = sentences.device
+    sentences = sentences + lexical * torch.from_numpy(np.concatenate([target.lexical for target in targets])).to(
+        device
+    )
     labels = torch.from_numpy(np.concatenate([target.labels for target in targets])).to(device)
     queries = torch.tensor([target.query for target in targets for _ in target.ranges], device=device)
     gold = torch.tensor([target.gold for target in targets], dtype=torch.float32, device=device)

@@ -118,7 +118,7 @@ def test_losses_by_hand(options: ClassifierTraining) -> None:
     targets = targets_of(examples[0], cutter, 2, np.random.default_rng(0), 0)
     targets += [t._replace(labels=np.full(2, np.nan, np.float32), gold=np.nan) for t in targets[:1]]
     logits = torch.tensor([1.0, -1.0, 0.0, 0.5, 9.0, 9.0])
-    sentence, listwise, passage = losses_of(logits, torch.tensor([2.0, 0.0, 9.0]), targets)
+    sentence, listwise, passage = losses_of(logits, torch.tensor([2.0, 0.0, 9.0]), targets, 0.0)
     softplus = torch.nn.functional.softplus
     negatives = torch.tensor([-1.0, 0.0, 0.5])
     assert sentence == pytest.approx(float((softplus(torch.tensor(-1.0)) + softplus(negatives).sum()) / 4))
