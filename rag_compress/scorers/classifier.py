@@ -67,22 +67,20 @@ class ClassifierScorer:
         Raises:
             MissingExtra: onnxruntime or tokenizers is not installed.
         """
-        model = _load(self.folder)
+        weights = _load(self.folder).calibration["sentence"]
         lexical = LexicalScorer().score(queries, passages)
         return [
-            [
-                model.probabilities(evidence.sentences, evidence.passage, scores)
-                for evidence, scores in zip(group, group_scores, strict=True)
-            ]
-            for group, group_scores in zip(self.evidence(queries, passages), lexical, strict=True)
+            [_probabilities(weights, rows) for rows in features(group, scores)]
+            for group, scores in zip(self.evidence(queries, passages), lexical, strict=True)
         ]
 
     def relevance(self, queries: Sequence[str], passages: Sequence[Sequence[Passage]]) -> list[NDArray[np.float32]]:
         """Returns, for each query, float32 `(passages,)`: the probability that each passage helps to answer."""
         weights = _load(self.folder).calibration["passage"]
+        lexical = LexicalScorer().score(queries, passages)
         return [
-            _sigmoid(np.array([weights["bias"] + weights["passage"] * evidence.passage for evidence in group]))
-            for group in self.evidence(queries, passages)
+            _probabilities(weights, passage_features(group, scores))
+            for group, scores in zip(self.evidence(queries, passages), lexical, strict=True)
         ]
 
     def evidence(self, queries: Sequence[str], passages: Sequence[Sequence[Passage]]) -> list[list[Evidence]]:
@@ -117,22 +115,42 @@ class Evidence(NamedTuple):
     passage: float
 
 
+SENTENCE_FEATURES = ("sentence", "passage", "behind", "lexical", "before", "best")
+PASSAGE_FEATURES = ("passage", "behind", "best")
+
+
+def features(evidence: Sequence[Evidence], lexical: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float64]]:
+    """Returns, for each passage of one query, float64 `(sentences, 6)`, what probabilities are made from.
+
+    The columns (`SENTENCE_FEATURES`) are the model's logits of the sentence and of its passage; how far the latter is
+    behind that of the query's best passage; the BM25 scores of the sentence, of the one before it (which often says
+    what this one is about), and of the best sentence of the passage.
+    """
+    highest = max((each.passage for each in evidence), default=0.0)
+    tables = []
+    for each, scores in zip(evidence, lexical, strict=True):
+        of_passage = np.tile([each.passage, each.passage - highest], (len(scores), 1))
+        before = np.concatenate([[0.0], scores[:-1]])[: len(scores)]
+        best = np.full(len(scores), scores.max(initial=0.0))
+        tables.append(np.column_stack([each.sentences, of_passage, scores, before, best]).astype(np.float64))
+    return tables
+
+
+def passage_features(evidence: Sequence[Evidence], lexical: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
+    """Returns float64 `(passages, 3)` for the passages of one query: as `features`, of the passage alone."""
+    highest = max((each.passage for each in evidence), default=0.0)
+    rows = [
+        (each.passage, each.passage - highest, scores.max(initial=0.0))
+        for each, scores in zip(evidence, lexical, strict=True)
+    ]
+    return np.array(rows, dtype=np.float64).reshape(-1, len(PASSAGE_FEATURES))
+
+
 @dataclass(frozen=True)
 class _Model:
     session: Any
     cutter: WindowCutter
-    calibration: Mapping[str, Mapping[str, float]]
-
-    def probabilities(
-        self, sentences: NDArray[np.float32], passage: float, lexical: NDArray[np.float32]
-    ) -> NDArray[np.float32]:
-        weights = self.calibration["sentence"]
-        return _sigmoid(
-            weights["bias"]
-            + weights["sentence"] * sentences
-            + weights["passage"] * passage
-            + weights["lexical"] * lexical
-        )
+    calibration: Mapping[str, Sequence[float]]
 
 
 def forget_loaded() -> None:
@@ -177,5 +195,7 @@ def _put_together(reading: Reading, outputs: Iterator[tuple[NDArray[np.float32],
     return Evidence(logits, passage)
 
 
-def _sigmoid(logits: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+def _probabilities(weights: Sequence[float], rows: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Returns float32 `(rows,)` from the weights of a logistic regression, the bias first."""
+    logits = weights[0] + rows @ np.array(weights[1:])
     return np.asarray(1 / (1 + np.exp(np.clip(-logits, -60, 60))), dtype=np.float32)

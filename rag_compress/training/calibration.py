@@ -8,14 +8,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rag_compress.errors import InvalidInput
-from rag_compress.scorers.classifier import ClassifierScorer
+from rag_compress.scorers.classifier import (
+    PASSAGE_FEATURES,
+    SENTENCE_FEATURES,
+    ClassifierScorer,
+    features,
+    passage_features,
+)
 from rag_compress.scorers.lexical import LexicalScorer
 from rag_compress.training.examples import Example
 
-Calibration = dict[str, dict[str, float]]
+Calibration = dict[str, list[float]]
+"""The weights of `SENTENCE_FEATURES` and of `PASSAGE_FEATURES`, after a bias."""
+
 UNCALIBRATED: Calibration = {
-    "sentence": {"bias": 0.0, "sentence": 1.0, "passage": 0.0, "lexical": 0.0},
-    "passage": {"bias": 0.0, "passage": 1.0},
+    "sentence": [0.0, *(float(name == "sentence") for name in SENTENCE_FEATURES)],
+    "passage": [0.0, *(float(name == "passage") for name in PASSAGE_FEATURES)],
 }
 
 
@@ -28,11 +36,7 @@ def calibrate(scorer: ClassifierScorer, sets: Mapping[str, Sequence[Example]]) -
         InvalidInput: The sets have no labelled sentences of both kinds.
     """
     sentences, passages = zip(*(_rows(scorer, examples) for examples in sets.values()), strict=True)
-    names = ("sentence", "passage", "lexical")
-    return {
-        "sentence": dict(zip(("bias", *names), _fit(sentences), strict=True)),
-        "passage": dict(zip(("bias", "passage"), _fit(passages), strict=True)),
-    }
+    return {"sentence": _fit(sentences), "passage": _fit(passages)}
 
 
 def logistic_regression(
@@ -74,17 +78,16 @@ def _rows(scorer: ClassifierScorer, examples: Sequence[Example]) -> tuple[NDArra
     """Returns a row of features and, last, the label for each labelled sentence, and for each labelled passage."""
     queries = [example.query for example in examples]
     groups = [[labelled.passage for labelled in example.passages] for example in examples]
-    sentences: list[NDArray[np.float64]] = [np.zeros((0, 4))]
-    passages: list[tuple[float, float]] = []
+    sentences, passages = [], []
     evidence, lexical = scorer.evidence(queries, groups), LexicalScorer().score(queries, groups)
     for example, found, scores in zip(examples, evidence, lexical, strict=True):
-        for labelled, logits, lexical_scores in zip(example.passages, found, scores, strict=True):
+        for labelled, rows in zip(example.passages, features(found, scores), strict=True):
             if labelled.labels is not None:
-                passage = np.full(len(labelled.labels), logits.passage)
-                sentences.append(np.column_stack([logits.sentences, passage, lexical_scores, labelled.labels]))
-            if labelled.gold is not None:
-                passages.append((logits.passage, float(labelled.gold)))
-    return np.concatenate(sentences), np.array(passages, dtype=np.float64).reshape(-1, 2)
+                sentences.append(np.column_stack([rows, labelled.labels]))
+        gold = [np.nan if labelled.gold is None else float(labelled.gold) for labelled in example.passages]
+        passages.append(np.column_stack([passage_features(found, scores), gold]))
+    table = np.concatenate([np.zeros((0, len(PASSAGE_FEATURES) + 1)), *passages])
+    return np.concatenate([np.zeros((0, len(SENTENCE_FEATURES) + 1)), *sentences]), table[~np.isnan(table[:, -1])]
 
 
 def _fit(rows: Sequence[NDArray[np.float64]]) -> list[float]:

@@ -17,15 +17,12 @@ from rag_compress import Context, ExtractiveCompressor, Selection
 from rag_compress.errors import InvalidInput, ModelError
 from rag_compress.models.protocols import Passage, SentenceScorer
 from rag_compress.models.windows import WindowCutter, load_tokenizer
-from rag_compress.scorers.classifier import ClassifierScorer, forget_loaded
+from rag_compress.scorers.classifier import ClassifierScorer, Evidence, features, forget_loaded, passage_features
 from rag_compress.text import cut
 
 pytest.importorskip("torch")
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
-CALIBRATION = {
-    "sentence": {"bias": 0.1, "sentence": 1.0, "passage": 0.5, "lexical": 2.0},
-    "passage": {"bias": -0.1, "passage": 2.0},
-}
+CALIBRATION = {"sentence": [0.1, 1.0, 0.5, 0.0, 2.0, 0.0, 0.0], "passage": [-0.1, 2.0, 0.0, 0.0]}
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +102,17 @@ def test_lexical_evidence_counts(scorer: ClassifierScorer, folder: Path) -> None
     rest = np.log(probabilities / (1 - probabilities)) - 0.1 - evidence.sentences - 0.5 * evidence.passage
     assert rest[0] > 0.1
     assert rest[1] == pytest.approx(0, abs=1e-4)
+
+
+def test_features_by_hand() -> None:
+    """A sentence is judged with its passage, how that one compares, and the words around."""
+    evidence = [Evidence(np.array([1, 2], np.float32), 3.0), Evidence(np.zeros(0, np.float32), 5.0)]
+    lexical = [np.array([0.5, 0.25], np.float32), np.zeros(0, np.float32)]
+    first, second = features(evidence, lexical)
+    assert first.tolist() == [[1, 3, -2, 0.5, 0, 0.5], [2, 3, -2, 0.25, 0.5, 0.5]]
+    assert second.shape == (0, 6)
+    assert passage_features(evidence, lexical).tolist() == [[3, -2, 0.5], [5, 0, 0]]
+    assert features([], []) == []
 
 
 def test_a_folder_without_a_classifier(tmp_path: Path) -> None:
