@@ -19,7 +19,7 @@ LAYERS = [
     {"text", "prompts", "documents", "models"},
     {"selection"},
     {"scorers", "testing", "retrievers"},
-    {"compressors"},
+    {"compressors", "training"},
     {"pipelines"},
     {"cli", "__main__"},
 ]
@@ -36,12 +36,14 @@ HEAVY = {
     "tiktoken",
 }
 ONE_HOME = {
-    "torch": {"cli/doctor.py"},
+    "torch": {"models/classifier.py", "cli/doctor.py"},
+    "transformers": {"models/classifier.py"},
     "faiss": {"retrievers/faiss.py", "cli/doctor.py"},
     "rank_bm25": {"retrievers/rank_bm25.py"},
     "sentence_transformers": {"models/torch.py"},
-    "onnxruntime": {"cli/doctor.py"},
-    "tokenizers": {"tokens.py"},
+    "onnxruntime": {"models/onnx.py", "models/export.py", "cli/doctor.py"},
+    "onnx": {"models/export.py"},
+    "tokenizers": {"tokens.py", "models/windows.py"},
     "tiktoken": {"tokens.py"},
     "bm25s": {"retrievers/bm25.py"},
     "sentencex": {"text.py"},

@@ -6,21 +6,22 @@ Only training and export import this file; scoring runs the exported graph (`sco
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from rag_compress.errors import MissingExtra
-from rag_compress.models.windows import Window
+from rag_compress.models.windows import Window, load_tokenizer
 
 try:
     import torch
     from torch import Tensor, nn
-    from transformers import AutoConfig, AutoModel
+    from transformers import AutoConfig, AutoModel, AutoTokenizer
 except ImportError as error:
     raise MissingExtra("torch", "torch", "Training the sentence classifier") from error
 
-__all__ = ["HEADS", "Batch", "ClassifierNetwork", "pool_tokens", "torch"]
+__all__ = ["HEADS", "Batch", "ClassifierNetwork", "encoder_tokenizer", "pool_tokens", "torch"]
 
 HEADS = 4
 
@@ -86,6 +87,16 @@ class ClassifierNetwork(nn.Module):  # type: ignore[misc]  # torch is not type-c
         types = {"token_type_ids": token_type_ids} if self.has_types else {}
         states = self.encoder(input_ids=input_ids, attention_mask=attention_mask, **types).last_hidden_state
         return self.token_head(states), self.passage_head(states[:, 0]).squeeze(-1)
+
+
+def encoder_tokenizer(name: str) -> Any:
+    """Returns the `tokenizers.Tokenizer` of an encoder, by name or folder, set neither to pad nor to truncate."""
+    if (Path(name) / "tokenizer.json").is_file():
+        return load_tokenizer(Path(name) / "tokenizer.json")
+    tokenizer = AutoTokenizer.from_pretrained(name).backend_tokenizer
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer
 
 
 def pool_tokens(outputs: Tensor, sentence_of: Tensor, sentences: int) -> Tensor:

@@ -93,23 +93,18 @@ class WindowCutter:
         texts = [query, *(text for passage in passages for text in (f"{passage.title}:", passage.text))]
         encodings = self.tokenizer.encode_batch([_encodable(text) for text in texts], add_special_tokens=False)
         layout = _layout(self.tokenizer)
-        query_ids = self._fitting(encodings[0].ids, self.max_tokens - len(layout.special_types) - _MIN_ROOM - 1)
+        query_ids = _fitting("query", encodings[0].ids, self.max_tokens - len(layout.special_types) - _MIN_ROOM - 1)
         return [
             self._reading(query_ids, title.ids if passage.title else [], _tokens(text), passage.sentences, layout)
             for passage, title, text in zip(passages, encodings[1::2], encodings[2::2], strict=True)
         ]
-
-    def _fitting(self, ids: list[int], limit: int) -> list[int]:
-        if len(ids) > limit:
-            warnings.warn(f"The query has {len(ids)} tokens; only the first {limit} are read: shorten it", stacklevel=4)
-        return ids[:limit]
 
     def _reading(
         self, query: list[int], title: list[int], text: _Tokens, sentences: Sequence[tuple[int, int]], layout: _Layout
     ) -> Reading:
         ranges = [_range_of(text, start, end) for start, end in sentences]
         room = self.max_tokens - len(layout.special_types) - len(query)
-        title = title[: min(_MAX_TITLE, room - _MIN_ROOM + 1)] if len(title) < room else []
+        title = _fitting("title", title, min(_MAX_TITLE, room - _MIN_ROOM))
         lead: list[int] = []
         if len(text.ids) > room - len(title) and ranges:
             lead = text.ids[ranges[0][0] : ranges[0][1]]
@@ -178,6 +173,7 @@ class _Layout:
     def window(
         self, query: list[int], head: list[int], text: list[int], start: int, end: int, kept: tuple[int, int]
     ) -> Window:
+        """Returns the window of a passage's tokens `[start, end)`, answering for those `kept`."""
         ids = [*self.before, *query, *self.between, *head, *text[start:end], *self.after]
         first, second = len(self.before), len(self.before) + len(self.between)
         types = [
@@ -206,6 +202,12 @@ def _layout(tokenizer: Any) -> _Layout:
     by_sequence = dict(zip(of, encoding.type_ids, strict=True))
     before, between, after = map(tuple, groups)
     return _Layout(before, between, after, tuple(types), by_sequence[0], by_sequence[1])
+
+
+def _fitting(name: str, ids: list[int], limit: int) -> list[int]:
+    if len(ids) > limit:
+        warnings.warn(f"A {name} has {len(ids)} tokens; only the first {limit} are read: shorten it", stacklevel=6)
+    return ids[:limit]
 
 
 def _encodable(text: str) -> str:

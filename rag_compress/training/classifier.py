@@ -15,26 +15,27 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from rich.progress import Progress
 
 from rag_compress.errors import InvalidInput
-from rag_compress.models.classifier import Batch, ClassifierNetwork, pool_tokens, torch
+from rag_compress.models.classifier import Batch, ClassifierNetwork, encoder_tokenizer, pool_tokens, torch
 from rag_compress.models.export import export_classifier
-from rag_compress.models.windows import Reading, Window, WindowCutter, load_tokenizer, pool
+from rag_compress.models.windows import Window, WindowCutter, pool
 from rag_compress.scorers.classifier import ClassifierScorer, forget_loaded
 from rag_compress.scorers.lexical import LexicalScorer
 from rag_compress.training.calibration import UNCALIBRATED, calibrate
 from rag_compress.training.card import write_card
 from rag_compress.training.examples import Example, LabelledPassage, Mixture, Source, read_examples
+from rag_compress.training.targets import Target, losses_of, micro_batches, targets_of
 
 _LOG = logging.getLogger(__name__)
 _CHECKPOINT = "checkpoint.pt"
@@ -144,7 +145,7 @@ def finish(options: ClassifierTraining, network: ClassifierNetwork, log: Sequenc
         MissingExtra: onnx, onnxscript or onnxruntime is not installed.
     """
     out = Path(options.out)
-    cutter = WindowCutter(_tokenizer(options), options.score_tokens)
+    cutter = WindowCutter(encoder_tokenizer(options.encoder), options.score_tokens)
     cutter.tokenizer.save(str(out / "tokenizer.json"))
     config = {"max_tokens": cutter.max_tokens, "overlap": cutter.overlap, "calibration": UNCALIBRATED}
     (out / "config.json").write_text(json.dumps(config, indent=2))
@@ -170,73 +171,6 @@ def _some_windows(options: ClassifierTraining, cutter: WindowCutter) -> list[Win
     return windows[:24]
 
 
-def _tokenizer(options: ClassifierTraining) -> Any:
-    folder = Path(options.encoder)
-    if (folder / "tokenizer.json").is_file():
-        return load_tokenizer(folder / "tokenizer.json")
-    from transformers import AutoTokenizer
-
-    backend = AutoTokenizer.from_pretrained(options.encoder).backend_tokenizer
-    backend.no_padding()
-    backend.no_truncation()
-    return backend
-
-
-class Target(NamedTuple):
-    """A window with what the model should say about it.
-
-    Attributes:
-        window: The tokens.
-        ranges: The tokens `[start, end)` of each labelled or unknown sentence, within the window.
-        labels: float32 `(sentences,)` in [0, 1], NaN where not known.
-        lexical: float32 `(sentences,)`, BM25 scores as the scorer will see them.
-        gold: Whether the window helps to answer: 1, 0, or NaN where not known.
-        query: The number of the query within the step.
-    """
-
-    window: Window
-    ranges: list[tuple[int, int]]
-    labels: NDArray[np.float32]
-    lexical: NDArray[np.float32]
-    gold: float
-    query: int
-
-
-def targets_of(
-    example: Example, cutter: WindowCutter, max_windows: int, rng: np.random.Generator, query: int = 0
-) -> list[Target]:
-    """Returns the windows of an example to train on; of a long passage, those with evidence come first."""
-    readings = cutter.read(example.query, [labelled.passage for labelled in example.passages])
-    scores = LexicalScorer().score([example.query], [[labelled.passage for labelled in example.passages]])[0]
-    chosen: list[Target] = []
-    for labelled, reading, lexical in zip(example.passages, readings, scores, strict=True):
-        targets = [_target(labelled, window, reading, lexical, query) for window in reading.windows]
-        if len(targets) > max_windows:
-            order = rng.permutation(len(targets))
-            with_evidence = [int(i) for i in order if targets[i].gold == 1][: max(1, max_windows - 1)]
-            others = [int(i) for i in order if i not in with_evidence][: max_windows - len(with_evidence)]
-            targets = [targets[i] for i in sorted(with_evidence + others)]
-        chosen.extend(target for target in targets if target.ranges)
-    return chosen
-
-
-def _target(
-    labelled: LabelledPassage, window: Window, reading: Reading, lexical: NDArray[np.float32], query: int
-) -> Target:
-    inside = [
-        i
-        for i, (start, end) in enumerate(reading.ranges)
-        if start < end and window.first <= start and end <= window.first + window.size
-    ]
-    shift = window.begin - window.first
-    ranges = [(start + shift, end + shift) for start, end in (reading.ranges[i] for i in inside)]
-    labels = np.full(len(inside), np.nan, np.float32) if labelled.labels is None else labelled.labels[inside]
-    gold = np.nan if labelled.gold is None else float(labelled.gold)
-    if len(reading.windows) > 1 and labelled.gold:
-        gold = np.nan if labelled.labels is None else float((labels >= 0.5).any())
-    return Target(window, ranges, labels, lexical[inside], gold, query)
-
-
 class _Run:
     """The state of a training run: network, optimizer and how many examples were drawn."""
 
@@ -250,7 +184,7 @@ class _Run:
         self.network = ClassifierNetwork.from_encoder(options.encoder).to(options.device)
         if options.schedule.freeze_embeddings:
             self.network.encoder.get_input_embeddings().requires_grad_(requires_grad=False)
-        self.cutter = WindowCutter(_tokenizer(options), options.max_tokens)
+        self.cutter = WindowCutter(encoder_tokenizer(options.encoder), options.max_tokens)
         self.learning = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
         self.pool = ThreadPoolExecutor(options.workers, initializer=_one_thread if options.workers > 1 else None)
         self.optimizer = torch.optim.AdamW(_groups(self.learning, options.schedule.weight_decay), fused=True)
@@ -258,6 +192,7 @@ class _Run:
         self.losses: list[list[float]] = []
 
     def resume(self) -> None:
+        """Takes up the checkpoint in the run's folder, if there is one."""
         path = self.out / _CHECKPOINT
         self.out.mkdir(parents=True, exist_ok=True)
         if not path.exists():
@@ -270,6 +205,7 @@ class _Run:
         self.step, self.drawn, self.log = state["step"], state["drawn"], state["log"]
 
     def save(self) -> None:
+        """Writes the checkpoint, whole or not at all."""
         state = {
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -323,6 +259,7 @@ class _Run:
         return gradients, [part.item() for part in losses]
 
     def evaluate(self) -> None:
+        """Adds the mean losses since the last time, and evidence recall on the dev files, to the log."""
         entry: dict[str, Any] = {"step": self.step, "drawn": self.drawn, "time": time.time()}
         entry["loss"] = np.mean(self.losses, axis=0).round(4).tolist() if self.losses else []
         self.losses = []
@@ -339,54 +276,6 @@ class _Run:
         lexical = LexicalScorer().score([example.query], [[labelled.passage for labelled in example.passages]])[0]
         logits = sentence_logits(self.network, self.cutter, example, self.options.device)[0]
         return [own + self.options.schedule.lexical * scores for own, scores in zip(logits, lexical, strict=True)]
-
-
-def losses_of(
-    sentences: torch.Tensor, passages: torch.Tensor, targets: Sequence[Target], lexical: float
-) -> list[torch.Tensor]:
-    """Returns the three losses (see the module) from the logits of all sentences and all windows, in order.
-
-    To each sentence's logit its BM25 score is added, `lexical` times, so that the network learns what words alone do
-    not say.
-    """
-    device = sentences.device
-    sentences = sentences + lexical * torch.from_numpy(np.concatenate([target.lexical for target in targets])).to(
-        device
-    )
-    labels = torch.from_numpy(np.concatenate([target.labels for target in targets])).to(device)
-    queries = torch.tensor([target.query for target in targets for _ in target.ranges], device=device)
-    gold = torch.tensor([target.gold for target in targets], dtype=torch.float32, device=device)
-    bce = torch.nn.functional.binary_cross_entropy_with_logits
-    known, known_gold = ~labels.isnan(), ~gold.isnan()
-    zero = sentences.sum() * 0
-    return [
-        bce(sentences[known], labels[known]) if known.any() else zero,
-        _listwise(sentences, labels, queries),
-        bce(passages[known_gold], gold[known_gold]) if known_gold.any() else zero,
-    ]
-
-
-def _listwise(logits: torch.Tensor, labels: torch.Tensor, queries: torch.Tensor) -> torch.Tensor:
-    """Returns the mean over queries of the cross-entropy of their evidence against their other sentences."""
-    terms = []
-    for query in queries.unique():
-        mine, wanted = logits[queries == query], labels[queries == query]
-        positive, negative = mine[wanted >= 0.5], mine[wanted < 0.5]
-        if len(positive) and len(negative):
-            terms.append(torch.nn.functional.softplus(negative.logsumexp(0) - positive).mean())
-    return torch.stack(terms).mean() if terms else logits.sum() * 0
-
-
-def micro_batches(targets: Sequence[Target], tokens: int) -> Iterator[list[Target]]:
-    """Yields runs of targets, sorted by length, that have at most `tokens` tokens with padding (or are one window)."""
-    batch: list[Target] = []
-    for target in targets:
-        if batch and (len(batch) + 1) * len(target.window.ids) > tokens:
-            yield batch
-            batch = []
-        batch.append(target)
-    if batch:
-        yield batch
 
 
 def _forward(network: ClassifierNetwork, batch: Sequence[Target], device: str) -> tuple[torch.Tensor, torch.Tensor]:

@@ -70,9 +70,12 @@ def test_windows_without_sentences_are_left_out(cutter: WindowCutter) -> None:
     assert empty.windows == []
 
 
-def test_a_long_query_is_cut_with_a_warning(cutter: WindowCutter) -> None:
-    """A query that would leave no room for the passage is cut, and says so."""
-    with pytest.warns(UserWarning, match="300 tokens; only the first 124 are read"):
+def test_a_long_query_or_title_is_cut_with_a_warning(cutter: WindowCutter) -> None:
+    """A query, or a title, that would leave no room for the passage is cut, and says so."""
+    with (
+        pytest.warns(UserWarning, match="A query has 300 tokens; only the first 124 are read"),
+        pytest.warns(UserWarning, match="A title has 301 tokens; only the first 1 are read"),
+    ):
         (reading,) = cutter.read("river " * 300, [Passage("t " * 300, "the loire.", [(0, 10)])])
     assert [len(window.ids) <= 256 for window in reading.windows] == [True]
 

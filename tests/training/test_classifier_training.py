@@ -22,10 +22,9 @@ from rag_compress.training.classifier import (  # noqa: E402
     ClassifierTraining,
     Schedule,
     evidence_recall,
-    losses_of,
-    targets_of,
     train,
 )
+from rag_compress.training.targets import losses_of, targets_of  # noqa: E402
 
 pytestmark = [pytest.mark.torch, pytest.mark.filterwarnings("ignore")]
 QUICK = Schedule(steps=4, step_tokens=60, shards=2, learning_rate=1e-2, freeze_embeddings=False)
