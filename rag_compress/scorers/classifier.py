@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -48,6 +49,11 @@ class ClassifierScorer:
     def bundled(cls) -> ClassifierScorer:
         """Returns the scorer with the weights that come with the library; it needs no network."""
         return cls()
+
+    @classmethod
+    def is_available(cls) -> bool:
+        """Returns whether the scorer can run here: its two packages (extra `cpu` or `gpu`) are installed."""
+        return all(find_spec(package) is not None for package in ("onnxruntime", "tokenizers"))
 
     @classmethod
     def from_folder(cls, folder: str | os.PathLike[str]) -> ClassifierScorer:
