@@ -42,3 +42,8 @@ class Result:
 def read_result(name: str, folder: Path = RESULTS) -> Result:
     """Returns the result `<name>.json`; raises `FileNotFoundError` when its command has not run."""
     return Result(**json.loads((folder / f"{name}.json").read_text(encoding="utf-8")))
+
+
+def find_result(name: str) -> Result | None:
+    """Returns the result `<name>.json`, or `None` when its command has not run."""
+    return read_result(name) if (RESULTS / f"{name}.json").is_file() else None

@@ -47,7 +47,8 @@ class RandomScorer:
 class PlainBM25Scorer:
     """BM25 over a question's sentences, by bm25s, on lower-cased runs of word characters: no stemming, no stop words.
 
-    Chinese, Japanese and Thai characters are words of their own. The named baseline of the evaluation data, and a check on the library's own `LexicalScorer`, which adds both.
+    Chinese, Japanese and Thai characters are words of their own. The named baseline of the evaluation data, and a check
+    on the library's own `LexicalScorer`, which adds both.
     """
 
     k1: float = 1.2
