@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from itertools import groupby
 
 from rag_compress.budget import Part, fit
+from rag_compress.checks import check_count
 from rag_compress.errors import BudgetTooSmall, InvalidInput
 from rag_compress.tokens import Tokenizer, estimate_tokens, token_counter
 from rag_compress.types import Context, Document, Prompt, Segment
@@ -50,7 +51,8 @@ class PromptTemplate:
         _check_placeholders("template", self.template, required={"context", "query"})
         _check_placeholders("empty", self.empty, required={"query"})
         _check_placeholders("source", self.source, required={"text"}, optional={"number", "title", "id"})
-        check_max_tokens(self.max_tokens)
+        if self.max_tokens is not None:
+            check_count("max_tokens", self.max_tokens)
 
     def format(self, context: Context) -> Prompt:
         """Returns the prompt; within `max_tokens` if that is set.
@@ -147,12 +149,6 @@ def rank_key(segment: Segment, position: int) -> tuple[float, int]:
     return (-float("inf") if segment.score is None else -segment.score, position)
 
 
-def check_max_tokens(max_tokens: int | None) -> None:
-    """Raises `InvalidInput` unless a budget is `None` or an integer of at least 0."""
-    if max_tokens is not None and (isinstance(max_tokens, bool) or not isinstance(max_tokens, int) or max_tokens < 0):
-        raise InvalidInput(f"max_tokens must be an integer of at least 0, or None, not {max_tokens!r}")
-
-
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 _TITLE_AND_GAP = re.compile(r"\{title\}\s*")
 
@@ -177,7 +173,7 @@ def _fill(template: str, values: Mapping[str, str]) -> str:
     return _PLACEHOLDER.sub(lambda match: values.get(match.group(1), match.group()), template)
 
 
-def _check_placeholders(name: str, template: str, required: set[str], optional: set[str] = frozenset()) -> None:  # type: ignore[assignment]
+def _check_placeholders(name: str, template: str, required: Set[str], optional: Set[str] = frozenset()) -> None:
     if not isinstance(template, str):
         raise InvalidInput(f"{name} must be a string, not {template!r:.80}")
     found = set(_PLACEHOLDER.findall(template))

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from math import floor
 
 from rag_compress.budget import fit
-from rag_compress.errors import InvalidInput
-from rag_compress.prompts import PromptTemplate, check_max_tokens, choose, rank_key
+from rag_compress.checks import check_count, check_number
+from rag_compress.prompts import PromptTemplate, choose, rank_key
 from rag_compress.stages import Stage
 from rag_compress.tokens import token_counter
 from rag_compress.types import Context, Segment
@@ -43,19 +43,15 @@ class Selection(Stage):
     template: PromptTemplate = field(default_factory=PromptTemplate)
 
     def __post_init__(self) -> None:
-        check_max_tokens(self.max_tokens)
-        for name in ("max_ratio", "max_similarity"):
-            value = getattr(self, name)
-            if value is not None and not 0 <= value <= 1:
-                raise InvalidInput(f"{name} must be between 0 and 1, or None, not {value!r}")
         for name in ("keep_best", "neighbours"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-                raise InvalidInput(f"{name} must be an integer of at least 0, not {value!r}")
-        if self.threshold is not None and not isinstance(self.threshold, int | float):
-            raise InvalidInput(f"threshold must be a number or None, not {self.threshold!r:.80}")
-        if self.threshold != self.threshold:
-            raise InvalidInput("threshold must be a number or None, not NaN")
+            check_count(name, getattr(self, name))
+        if self.max_tokens is not None:
+            check_count("max_tokens", self.max_tokens)
+        if self.threshold is not None:
+            check_number("threshold", self.threshold)
+        for name in ("max_ratio", "max_similarity"):
+            if getattr(self, name) is not None:
+                check_number(name, getattr(self, name), 0, 1)
 
     def __call__(self, batch: Sequence[Context]) -> list[Context]:
         """Returns each context with its best segments kept and the others added to `dropped`."""

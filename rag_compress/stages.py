@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from rag_compress.errors import InvalidInput
+from rag_compress.checks import check_count
 from rag_compress.types import Context, Document
 
 
@@ -54,27 +54,37 @@ class Pipeline(Stage):
 
 
 class Retriever(Stage):
-    """A stage that fills in documents. A subclass writes `retrieve`; its field `k` is how many it returns.
+    """A stage that fills in documents. A subclass writes `rank`; its field `k` is how many documents a query gets.
 
     Documents that a context already had are replaced by the retrieved ones.
     """
 
     k: int
 
+    def __post_init__(self) -> None:
+        check_count("k", self.k, least=1)
+
     @abstractmethod
+    def rank(self, queries: Sequence[str], k: int) -> list[list[Document]]:
+        """Returns at most k documents for each query, best first, with scores; no query is blank, k is at least 1."""
+
     def retrieve(self, queries: Sequence[str], k: int | None = None) -> list[list[Document]]:
-        """Returns at most `k` documents for each query (default: the retriever's own `k`), best first, with scores."""
+        """Returns at most k documents for each query, best first, with scores; none for a blank query.
+
+        Args:
+            queries: What to look for.
+            k: By default the retriever's own; more than there are documents gives all that match.
+        """
+        k = self.k if k is None else k
+        check_count("k", k, least=1)
+        asked = [query for query in queries if query.strip()]
+        found = iter(self.rank(asked, k) if asked else [])
+        return [next(found) if query.strip() else [] for query in queries]
 
     def __call__(self, batch: Sequence[Context]) -> list[Context]:
         """Returns each context with the documents that were retrieved for its query, kept whole."""
         found = self.retrieve([context.query for context in batch])
         return [Context.whole(context.query, documents) for context, documents in zip(batch, found, strict=True)]
-
-
-def check_positive(name: str, value: int) -> None:
-    """Raises `InvalidInput` unless a count is an integer of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise InvalidInput(f"{name} must be an integer of at least 1, not {value!r}")
 
 
 def _steps(stage: Stage) -> tuple[Stage, ...]:

@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple
 
 import sentencex
 
-from rag_compress.stages import check_positive
+from rag_compress.checks import check_count
 from rag_compress.types import Document
 
 Offsets = tuple[int, int]
@@ -78,7 +78,7 @@ def split_document(document: Document, max_words: int = 200) -> list[Document]:
     A passage's id is the document's id with `#` and its position; its metadata add `source` (the document's id),
     `start` and `end` (its characters in the document). A document that is short enough is returned as it is.
     """
-    check_positive("max_words", max_words)
+    check_count("max_words", max_words, least=1)
     if len(document.text.split()) <= max_words:
         return [document]
     ranges = _group(document.text, cut(document.text), max_words)

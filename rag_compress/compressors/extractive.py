@@ -36,9 +36,9 @@ class ExtractiveCompressor(Stage):
     def default(cls, **options: Any) -> ExtractiveCompressor:
         """Returns the compressor that needs no model: BM25 over sentences; `options` are the fields of `Selection`.
 
-        Without options it keeps what reaches at least half of the best score that the query allows.
+        The threshold is 0.1 unless given: a tenth of the best score that the query allows.
         """
-        return cls(LexicalScorer(), Selection(**(options or {"threshold": 0.5})))
+        return cls(LexicalScorer(), Selection(**{"threshold": 0.1, **options}))
 
     def __call__(self, batch: Sequence[Context]) -> list[Context]:
         """Returns each context with its best sentences kept.

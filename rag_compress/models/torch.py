@@ -46,21 +46,18 @@ class SentenceTransformerEncoder:
             MissingExtra: sentence-transformers is not installed.
             InvalidInput: There is no such model.
         """
+        if not texts:
+            return self.encode([""])[:0]
         model = _load(self.model, self.device)
         windows = [self._windows(model, _SURROGATE.sub("\ufffd", text)) for text in texts]
         flat = [window for group in windows for window in group]
-        vectors = np.asarray(
-            model.encode(flat, batch_size=self.batch_size, show_progress_bar=False, normalize_embeddings=False),
-            dtype=np.float32,
-        ).reshape(len(flat), -1)
-        rows, start = [], 0
-        for group in windows:
-            weights = np.array([len(window) for window in group], dtype=np.float32)
-            rows.append(np.average(vectors[start : start + len(group)], axis=0, weights=np.maximum(weights, 1)))
-            start += len(group)
-        stacked = np.array(rows, dtype=np.float32).reshape(len(texts), -1)
-        lengths = np.linalg.norm(stacked, axis=1, keepdims=True)
-        return stacked / np.maximum(lengths, 1e-12) if self.normalize else stacked
+        vectors = model.encode(flat, batch_size=self.batch_size, show_progress_bar=False)
+        starts = np.cumsum([0, *map(len, windows)])
+        means = np.array([_mean(vectors[i : i + len(g)], g) for i, g in zip(starts, windows, strict=False)], np.float32)
+        if not self.normalize:
+            return means
+        lengths = np.linalg.norm(means, axis=1, keepdims=True)
+        return np.asarray(means / np.maximum(lengths, 1e-12), dtype=np.float32)
 
     def _windows(self, model: Any, text: str) -> list[str]:
         """Returns the text whole, with the prefix, or in windows that fit the model."""
@@ -72,6 +69,11 @@ class SentenceTransformerEncoder:
         starts = range(0, max(1, len(offsets)), max(1, room))
         slices = [offsets[start : start + max(1, room)] for start in starts]
         return [self.prefix + (text[piece[0][0] : piece[-1][1]] if piece else "") for piece in slices]
+
+
+def _mean(vectors: NDArray[np.float32], windows: Sequence[str]) -> NDArray[np.float32]:
+    """Returns the mean of the windows' vectors, weighted by the windows' lengths."""
+    return np.asarray(np.average(vectors, axis=0, weights=[max(1, len(window)) for window in windows]))
 
 
 def _load(model: str, device: str | None) -> Any:

@@ -13,6 +13,7 @@ import bm25s
 import numpy as np
 from numpy.typing import NDArray
 
+from rag_compress.checks import check_number
 from rag_compress.errors import InvalidInput
 from rag_compress.retrievers.index_folder import (
     check_documents,
@@ -23,7 +24,7 @@ from rag_compress.retrievers.index_folder import (
     write_index,
 )
 from rag_compress.retrievers.ranking import ranked, top_k
-from rag_compress.stages import Retriever, check_positive
+from rag_compress.stages import Retriever
 from rag_compress.types import Document
 from rag_compress.words import words
 
@@ -64,9 +65,6 @@ class BM25Retriever(Retriever):
     index: BM25Scores
     k: int = 10
 
-    def __post_init__(self) -> None:
-        check_positive("k", self.k)
-
     @classmethod
     def from_documents(
         cls,
@@ -83,6 +81,8 @@ class BM25Retriever(Retriever):
             InvalidInput: No documents, repeated ids, or an unknown method or backend.
             MissingExtra: The backend is not installed.
         """
+        check_number("k1", k1, 0)
+        check_number("b", b, 0, 1)
         checked = check_documents(documents)
         corpus = [words(indexed_text(document)) for document in checked]
         if backend == "rank-bm25":
@@ -95,11 +95,9 @@ class BM25Retriever(Retriever):
             raise InvalidInput(f"Unknown backend {backend!r} or method {method!r} of BM25")
         return cls(checked, Bm25s.from_corpus(corpus, method, k1, b), k)
 
-    def retrieve(self, queries: Sequence[str], k: int | None = None) -> list[list[Document]]:
-        """Returns at most k documents for each query, best first; none for a query without words."""
-        k = self.k if k is None else k
-        check_positive("k", k)
-        return [self._retrieve(words(query), k) for query in queries]
+    def rank(self, queries: Sequence[str], k: int) -> list[list[Document]]:
+        """Returns the documents that share a word with the query, by score."""
+        return [self._rank(words(query), k) for query in queries]
 
     def save(self, folder: str | PathLike[str]) -> None:
         """Writes the index to a folder, in one step."""
@@ -121,7 +119,7 @@ class BM25Retriever(Retriever):
             return cls(documents, RankBM25.load(saved.data), saved.parameters["k"])
         return cls(documents, Bm25s.load(saved.data), saved.parameters["k"])
 
-    def _retrieve(self, query: list[str], k: int) -> list[Document]:
+    def _rank(self, query: list[str], k: int) -> list[Document]:
         scores = self.index.scores(query)
         matches = np.flatnonzero(scores)
         best = matches[top_k(scores[matches], k)]

@@ -23,7 +23,7 @@ from rag_compress.retrievers.index_folder import (
 )
 from rag_compress.retrievers.ranking import ranked
 from rag_compress.retrievers.vectors import IndexKind, VectorIndex, build_vector_index, load_vector_index
-from rag_compress.stages import Retriever, check_positive
+from rag_compress.stages import Retriever
 from rag_compress.types import Document
 
 _KIND = "dense"
@@ -51,9 +51,6 @@ class DenseRetriever(Retriever):
     k: int = 10
     query_encoder: Encoder | None = None
 
-    def __post_init__(self) -> None:
-        check_positive("k", self.k)
-
     @classmethod
     def from_documents(
         cls,
@@ -74,13 +71,9 @@ class DenseRetriever(Retriever):
         vectors = _vectors_of(checked, encoder)
         return cls(checked, vectors, build_vector_index(vectors, index), encoder, k, query_encoder)
 
-    def retrieve(self, queries: Sequence[str], k: int | None = None) -> list[list[Document]]:
-        """Returns at most k documents for each query, best first, with their embeddings."""
-        k = self.k if k is None else k
-        check_positive("k", k)
-        asked = [query for query in queries if query.strip()]
-        found = iter(self.search(self.encode_queries(asked), k) if asked else [])
-        return [next(found) if query.strip() else [] for query in queries]
+    def rank(self, queries: Sequence[str], k: int) -> list[list[Document]]:
+        """Returns the documents nearest to the query, with their embeddings."""
+        return self.search(self.encode_queries(queries), k)
 
     def encode_queries(self, queries: Sequence[str]) -> NDArray[np.float32]:
         """Returns float32 `(queries, dim)`."""

@@ -11,13 +11,14 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from rag_compress.checks import check_count, check_number
 from rag_compress.errors import InvalidInput
 from rag_compress.models.protocols import Encoder
 from rag_compress.retrievers.bm25 import BM25Retriever
 from rag_compress.retrievers.dense import DenseRetriever
 from rag_compress.retrievers.fusion import Interpolation
 from rag_compress.retrievers.index_folder import read_index, write_index
-from rag_compress.stages import Retriever, check_positive
+from rag_compress.stages import Retriever
 from rag_compress.types import Document
 
 When = Literal["never", "before", "after", "both"]
@@ -76,14 +77,14 @@ class FeedbackRetriever(Retriever):
     depth: int = 100
 
     def __post_init__(self) -> None:
-        for name in ("k", "feedback", "depth"):
-            check_positive(name, getattr(self, name))
+        super().__post_init__()
+        check_count("feedback", self.feedback, least=1)
+        check_count("depth", self.depth, least=1)
+        check_number("sparse_weight", self.sparse_weight, 0, 1)
         if self.interpolate not in ("never", "before", "after", "both"):
             raise InvalidInput(f"interpolate must be never, before, after or both, not {self.interpolate!r}")
         if self.interpolate != "never" and self.sparse is None:
             raise InvalidInput(f"interpolate={self.interpolate!r} needs a sparse retriever; 'never' does not")
-        if not 0 <= self.sparse_weight <= 1:
-            raise InvalidInput(f"sparse_weight must be between 0 and 1, not {self.sparse_weight!r}")
 
     @classmethod
     def from_documents(
@@ -94,20 +95,15 @@ class FeedbackRetriever(Retriever):
         sparse = None if interpolate == "never" else BM25Retriever.from_documents(documents)
         return cls(DenseRetriever.from_documents(documents, encoder), sparse, k, interpolate=interpolate)
 
-    def retrieve(self, queries: Sequence[str], k: int | None = None) -> list[list[Document]]:
-        """Returns at most k documents for each query; none for an empty one."""
-        k = self.k if k is None else k
-        check_positive("k", k)
+    def rank(self, queries: Sequence[str], k: int) -> list[list[Document]]:
+        """Returns the documents of the second search, interpolated or not."""
         depth = max(k, self.depth)
-        asked = [query for query in queries if query.strip()]
-        if not asked:
-            return [[] for _ in queries]
-        lexical = self.sparse.retrieve(asked, depth) if self.sparse else [[] for _ in asked]
-        vectors = self.dense.encode_queries(asked)
+        lexical = self.sparse.retrieve(queries, depth) if self.sparse else [[] for _ in queries]
+        vectors = self.dense.encode_queries(queries)
         first = self._interpolated("before", self.dense.search(vectors, depth), lexical)
         moved = np.stack([self._moved(vector, found) for vector, found in zip(vectors, first, strict=True)])
-        second = iter(self._interpolated("after", self.dense.search(moved, depth), lexical))
-        return [next(second)[:k] if query.strip() else [] for query in queries]
+        second = self._interpolated("after", self.dense.search(moved, depth), lexical)
+        return [found[:k] for found in second]
 
     def save(self, folder: str | PathLike[str]) -> None:
         """Writes both retrievers to folders within the folder, in one step.

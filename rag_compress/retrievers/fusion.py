@@ -8,12 +8,13 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Protocol
 
+from rag_compress.checks import check_count
 from rag_compress.errors import InvalidInput
 from rag_compress.models.protocols import Encoder
 from rag_compress.retrievers.bm25 import BM25Retriever
 from rag_compress.retrievers.dense import DenseRetriever
 from rag_compress.retrievers.index_folder import read_index, write_index
-from rag_compress.stages import Retriever, check_positive
+from rag_compress.stages import Retriever
 from rag_compress.types import Document
 
 Ranking = Sequence[Document]
@@ -96,8 +97,8 @@ class HybridRetriever(Retriever):
     depth: int = 100
 
     def __post_init__(self) -> None:
-        check_positive("k", self.k)
-        check_positive("depth", self.depth)
+        super().__post_init__()
+        check_count("depth", self.depth, least=1)
         if not self.retrievers:
             raise InvalidInput("A hybrid needs at least one retriever")
 
@@ -110,10 +111,8 @@ class HybridRetriever(Retriever):
         parts = (BM25Retriever.from_documents(documents), DenseRetriever.from_documents(documents, encoder))
         return cls(parts, k, fusion or ReciprocalRankFusion())
 
-    def retrieve(self, queries: Sequence[str], k: int | None = None) -> list[list[Document]]:
-        """Returns at most k documents for each query, by fused score."""
-        k = self.k if k is None else k
-        check_positive("k", k)
+    def rank(self, queries: Sequence[str], k: int) -> list[list[Document]]:
+        """Returns the documents by fused score."""
         found = [retriever.retrieve(queries, max(k, self.depth)) for retriever in self.retrievers]
         return [self.fusion.fuse(rankings)[:k] for rankings in zip(*found, strict=True)]
 

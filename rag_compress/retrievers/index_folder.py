@@ -53,6 +53,8 @@ def write_index(
     try:
         data.mkdir(parents=True)
         save(data)
+        for file in _files(data):
+            _flush(file)
         manifest = {
             "format": FORMAT,
             "kind": kind,
@@ -88,7 +90,7 @@ def read_index(folder: str | os.PathLike[str], kind: str) -> IndexFolder:
     data = root / manifest["data"]
     for name, fingerprint in manifest["files"].items():
         file = data / name
-        if not file.is_file() or file.resolve().is_relative_to(data.resolve()) is False:
+        if not file.is_file() or not file.resolve().is_relative_to(data.resolve()):
             raise DamagedIndex(f"{file} is missing: build the index again")
         if _fingerprint(file) != fingerprint:
             raise DamagedIndex(f"{file} is not as it was written: build the index again")
@@ -177,6 +179,12 @@ def _files(folder: Path) -> list[Path]:
 def _fingerprint(file: Path) -> dict[str, Any]:
     with file.open("rb") as content:
         return {"bytes": file.stat().st_size, "sha256": hashlib.file_digest(content, "sha256").hexdigest()}
+
+
+def _flush(file: Path) -> None:
+    """Makes sure that a file is on the disk before the manifest says so."""
+    with file.open("rb") as content:
+        os.fsync(content.fileno())
 
 
 def _replace(file: Path, text: str) -> None:

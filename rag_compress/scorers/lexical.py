@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from rag_compress.checks import check_number
 from rag_compress.models.protocols import Passage
 from rag_compress.words import words
 
@@ -29,6 +30,10 @@ class LexicalScorer:
 
     k1: float = 1.2
     b: float = 0.75
+
+    def __post_init__(self) -> None:
+        check_number("k1", self.k1, 0)
+        check_number("b", self.b, 0, 1)
 
     def score(self, queries: Sequence[str], passages: Sequence[Sequence[Passage]]) -> list[list[NDArray[np.float32]]]:
         """Returns the scores; all 0 for a query without words."""

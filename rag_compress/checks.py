@@ -1,0 +1,17 @@
+"""Checks of single values from the caller; each raises `InvalidInput` with the value it saw."""
+
+from __future__ import annotations
+
+from rag_compress.errors import InvalidInput
+
+
+def check_count(name: str, value: int, least: int = 0) -> None:
+    """Raises `InvalidInput` unless a value is an integer of at least `least`."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise InvalidInput(f"{name} must be an integer of at least {least}, not {value!r:.80}")
+
+
+def check_number(name: str, value: float, least: float = -float("inf"), most: float = float("inf")) -> None:
+    """Raises `InvalidInput` unless a value is a number from `least` to `most`; NaN never is."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
+        raise InvalidInput(f"{name} must be a number from {least} to {most}, not {value!r:.80}")

@@ -1,0 +1,134 @@
+"""The commands and their options; the work is in the modules that they import when they run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import rag_compress
+from rag_compress.cli.options import Encoder, Output, Retrieval, Scorer
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="The smallest prompt that still holds the answer. Data go to stdout, all else to stderr.",
+    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done but documents were skipped, 130 interrupted.",
+)
+
+Documents = Annotated[
+    list[str], typer.Argument(help="Text files, folders, JSON lines (.jsonl), or - for standard input.")
+]
+K = Annotated[int, typer.Option("-k", help="How many documents to retrieve.")]
+EncoderName = Annotated[str, typer.Option(help="A sentence-transformers model: its name or folder.")]
+Encoding = Annotated[str, typer.Option(help="The encoding of the files.")]
+SkipErrors = Annotated[bool, typer.Option("--skip-errors", help="Leave out what cannot be read, and exit with 3.")]
+Folder = Annotated[Path, typer.Argument(help="The folder of an index.", metavar="INDEX")]
+MaxTokens = Annotated[int | None, typer.Option(help="The most tokens that the sources may have in the prompt.")]
+Tokenizer = Annotated[
+    str | None, typer.Option(help="What counts tokens: a tokenizer.json or a tiktoken name; by default an estimate.")
+]
+
+MINILM = "sentence-transformers/all-MiniLM-L6-v2"
+
+
+@app.callback(invoke_without_command=True)
+def root(version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False) -> None:
+    """Options that stand before a command."""
+    if version:
+        typer.echo(rag_compress.__version__)
+        raise typer.Exit
+
+
+@app.command()
+def demo(
+    question: Annotated[str | None, typer.Argument(help="Your own question about the Python standard library.")] = None,
+    k: K = 10,
+    max_tokens: MaxTokens = 120,
+) -> None:
+    """Answer questions from the docstrings of the Python standard library: retrieve, compress, show what was kept."""
+    from rag_compress.cli.demo import run_demo
+
+    run_demo(question, k, max_tokens)
+
+
+@app.command()
+def index(
+    documents: Documents,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The folder for the index; an older index is replaced.")],
+    method: Annotated[Retrieval, typer.Option(help="What kind of index.")] = Retrieval.bm25,
+    encoder: EncoderName = MINILM,
+    passage_words: Annotated[int, typer.Option(help="Cut documents into passages of this length; 0: whole.")] = 200,
+    encoding: Encoding = "utf-8",
+    skip_errors: SkipErrors = False,
+) -> None:
+    """Index documents, for `search` and `compress --index`."""
+    from rag_compress.cli.index import build_index
+
+    build_index(documents, out, method, encoder, passage_words, encoding, skip_errors)
+
+
+@app.command()
+def search(
+    folder: Folder,
+    query: Annotated[str, typer.Argument(help="What to look for.")],
+    k: K = 10,
+    encoder: Annotated[str | None, typer.Option(help="The encoder, if the index does not know its own.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, with the whole text.")] = False,
+) -> None:
+    """Show the documents that an index finds for a query."""
+    from rag_compress.cli.index import search_index
+
+    search_index(folder, query, k, encoder, as_json)
+
+
+@app.command()
+def compress(
+    query: Annotated[str, typer.Argument(help="The question to answer.", metavar="QUESTION")],
+    documents: Annotated[list[str] | None, Documents.__metadata__[0]] = None,
+    index: Annotated[Path | None, typer.Option("--index", "-i", help="Retrieve from this index instead.")] = None,
+    k: K = 10,
+    max_tokens: MaxTokens = None,
+    max_ratio: Annotated[float | None, typer.Option(help="The same, as a share of the documents (0 to 1).")] = None,
+    threshold: Annotated[float | None, typer.Option(help="Keep sentences that score at least this.")] = None,
+    keep_best: Annotated[int, typer.Option(help="Keep at least the best N sentences, if they fit.")] = 0,
+    neighbours: Annotated[int, typer.Option(help="Keep N sentences around each kept one, if they fit.")] = 0,
+    max_similarity: Annotated[
+        float | None, typer.Option(help="Drop near-copies from other documents (0 to 1).")
+    ] = None,
+    scorer: Annotated[Scorer, typer.Option(help="What scores the sentences.")] = Scorer.lexical,
+    encoder: EncoderName = MINILM,
+    tokenizer: Tokenizer = None,
+    output: Annotated[Output, typer.Option("--output", "-o", help="What to print.")] = Output.prompt,
+    encoding: Encoding = "utf-8",
+    skip_errors: SkipErrors = False,
+) -> None:
+    """Compress what was retrieved for a question into a prompt.
+
+    Of more than k documents, BM25 takes the best k first.
+    """
+    from rag_compress.cli.compress import run_compress
+
+    selection: dict[str, Any] = {
+        "max_tokens": max_tokens,
+        "max_ratio": max_ratio,
+        "threshold": threshold,
+        "keep_best": keep_best,
+        "neighbours": neighbours,
+        "max_similarity": max_similarity,
+    }
+    source = index if index is not None else documents
+    if not source or (index is not None and documents):
+        raise typer.BadParameter("Give either documents (- for standard input) or --index.")
+    run_compress(query, source, k, selection, Encoder(scorer, encoder), tokenizer, output, encoding, skip_errors)
+
+
+@app.command()
+def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
+    """Say what is installed, what clashes, and which device is really used; exit with 1 if something clashes."""
+    from rag_compress.cli.doctor import run_doctor
+
+    run_doctor(as_json)

@@ -1,0 +1,106 @@
+"""`rag-compress compress`: documents or an index, a question and limits make a prompt."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rag_compress.checks import check_count
+from rag_compress.cli.options import Encoder, Output, Scorer
+from rag_compress.cli.reading import Skipped, read
+from rag_compress.cli.view import show_context, show_counts, stderr, token_counts, working
+from rag_compress.compressors.extractive import ExtractiveCompressor
+from rag_compress.prompts import PromptTemplate
+from rag_compress.selection import Selection
+from rag_compress.stages import Stage
+from rag_compress.tokens import token_counter
+from rag_compress.types import Context, Segment
+
+
+def run_compress(
+    query: str,
+    source: Path | Sequence[str],
+    k: int,
+    limits: Mapping[str, Any],
+    encoder: Encoder,
+    tokenizer: str | None,
+    output: Output,
+    encoding: str,
+    skip_errors: bool,
+) -> None:
+    """Prints the prompt of a question over an index folder or documents."""
+    check_count("k", k, least=1)
+    template = PromptTemplate(tokenizer=token_counter(tokenizer)) if tokenizer else PromptTemplate()
+    compressor = _compressor(limits, template, encoder)
+    context, skipped = _retrieved(query, source, k, encoding, skip_errors)
+    with working("compressing"):
+        (context,) = compressor([context])
+    _print(context, template, output)
+    if stderr.is_terminal or output is Output.view:
+        show_counts(context, template)
+    skipped.exit()
+
+
+def _compressor(limits: Mapping[str, Any], template: PromptTemplate, encoder: Encoder) -> Stage:
+    given = {name: value for name, value in limits.items() if value is not None and value != 0}
+    if limits["max_tokens"] == 0:
+        given["max_tokens"] = 0
+    if encoder.scorer is Scorer.lexical:
+        return ExtractiveCompressor.default(**given, template=template)
+    from rag_compress.models.torch import SentenceTransformerEncoder
+    from rag_compress.scorers.biencoder import BiEncoderScorer
+
+    scorer = BiEncoderScorer(SentenceTransformerEncoder(encoder.model))
+    return ExtractiveCompressor(scorer, Selection(**given, template=template))
+
+
+def _retrieved(
+    query: str, source: Path | Sequence[str], k: int, encoding: str, skip_errors: bool
+) -> tuple[Context, Skipped]:
+    if isinstance(source, Path):
+        from rag_compress.retrievers import load_retriever
+
+        with working("retrieving"):
+            return Context.whole(query, load_retriever(source).retrieve([query], k)[0]), Skipped()
+    documents, skipped = read(source, encoding, skip_errors)
+    if len(documents) <= k:
+        return Context.whole(query, documents), skipped
+    from rag_compress.retrievers.bm25 import BM25Retriever
+
+    with working("retrieving"):
+        (found,) = BM25Retriever.from_documents(documents, k).retrieve([query])
+    stderr.print(f"BM25 took {len(found)} of {len(documents):,} documents (-k {k})", style="dim")
+    return Context.whole(query, found), skipped
+
+
+def _print(context: Context, template: PromptTemplate, output: Output) -> None:
+    if output is Output.view:
+        show_context(context)
+    elif output is Output.json:
+        sys.stdout.write(json.dumps(_record(context, template), ensure_ascii=False, default=str) + "\n")
+    else:
+        sys.stdout.write(template.format(context).text + "\n")
+
+
+def _record(context: Context, template: PromptTemplate) -> dict[str, Any]:
+    before, after = token_counts(context, template)
+    return {
+        "query": context.query,
+        "prompt": template.format(context).text,
+        "original_tokens": before,
+        "compressed_tokens": after,
+        "compression_rate": after / before if before else 0.0,
+        "segments": [_segment(segment) for segment in context.segments],
+        "dropped": [_segment(segment) for segment in context.dropped],
+        "documents": [
+            {"id": d.id, "title": d.title, "score": d.score, "metadata": dict(d.metadata)} for d in context.documents
+        ],
+    }
+
+
+def _segment(segment: Segment) -> dict[str, Any]:
+    return {"text": segment.text, "score": segment.score, "spans": [asdict(span) for span in segment.spans]}

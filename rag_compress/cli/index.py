@@ -1,0 +1,102 @@
+"""`rag-compress index` and `rag-compress search`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from rich.text import Text
+
+from rag_compress.cli.options import Retrieval
+from rag_compress.cli.reading import read
+from rag_compress.cli.view import progress, stderr, stdout, working
+from rag_compress.errors import InvalidInput
+from rag_compress.models.protocols import Encoder
+from rag_compress.retrievers import (
+    BM25Retriever,
+    DenseRetriever,
+    FeedbackRetriever,
+    HybridRetriever,
+    load_retriever,
+)
+from rag_compress.retrievers.index_folder import indexed_text
+from rag_compress.text import split_document
+from rag_compress.types import Document
+
+_EXCERPT, _BATCH = 160, 256
+
+
+def build_index(
+    sources: Sequence[str],
+    out: Path,
+    method: Retrieval,
+    encoder: str,
+    passage_words: int,
+    encoding: str,
+    skip_errors: bool,
+) -> None:
+    """Reads documents, cuts them into passages, indexes and saves them."""
+    if passage_words < 0:
+        raise InvalidInput(f"--passage-words must be at least 0, not {passage_words}")
+    documents, skipped = read(sources, encoding, skip_errors)
+    passages = documents
+    if passage_words:
+        cut = progress(documents, "cutting", len(documents))
+        passages = [passage for document in cut for passage in split_document(document, passage_words)]
+    if method is not Retrieval.bm25:
+        passages = _embedded(passages, encoder)
+    with working(f"indexing {len(passages):,} passages"):
+        _indexed(passages, method, encoder).save(out)
+    stderr.print(f"indexed {len(documents):,} documents as {len(passages):,} passages in {out}", markup=False)
+    skipped.exit()
+
+
+def search_index(folder: Path, query: str, k: int, encoder: str | None, as_json: bool) -> None:
+    """Prints the documents that an index finds, best first."""
+    with working("searching"):
+        (found,) = load_retriever(folder, _encoder(encoder) if encoder else None).retrieve([query], k)
+    for document in found:
+        if as_json:
+            record = {"id": document.id, "score": document.score, "title": document.title, "text": document.text}
+            record["metadata"] = dict(document.metadata)  # type: ignore[assignment]
+            sys.stdout.write(json.dumps(record, ensure_ascii=False) + "\n")
+        else:
+            stdout.print(_line(document))
+    if not found:
+        stderr.print("nothing found", style="yellow")
+
+
+def _indexed(
+    documents: Sequence[Document], method: Retrieval, encoder: str
+) -> BM25Retriever | DenseRetriever | HybridRetriever | FeedbackRetriever:
+    if method is Retrieval.bm25:
+        return BM25Retriever.from_documents(documents)
+    if method is Retrieval.dense:
+        return DenseRetriever.from_documents(documents, _encoder(encoder))
+    kind = HybridRetriever if method is Retrieval.hybrid else FeedbackRetriever
+    return kind.from_documents(documents, _encoder(encoder))
+
+
+def _embedded(documents: Sequence[Document], encoder: str) -> list[Document]:
+    """Returns the documents with their vectors, encoded in batches under a progress bar."""
+    batches = [documents[start : start + _BATCH] for start in range(0, len(documents), _BATCH)]
+    embedded: list[Document] = []
+    for batch in progress(batches, "encoding", len(batches)):
+        vectors = _encoder(encoder).encode([indexed_text(document) for document in batch])
+        embedded.extend(replace(d, embedding=vector) for d, vector in zip(batch, vectors, strict=True))
+    return embedded
+
+
+def _encoder(name: str) -> Encoder:
+    from rag_compress.models.torch import SentenceTransformerEncoder
+
+    return SentenceTransformerEncoder(name)
+
+
+def _line(document: Document) -> Text:
+    text = " ".join(document.text.split())
+    excerpt = text if len(text) <= _EXCERPT else text[: _EXCERPT - 1] + "…"
+    return Text.assemble((f"{document.score:7.3f} ", "dim"), (document.id, "bold cyan"), f"  {excerpt}")

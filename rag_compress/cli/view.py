@@ -1,0 +1,102 @@
+"""What a person sees: kept text in colour, dropped text dimmed, counts, progress bars on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from itertools import groupby
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from rag_compress.prompts import PromptTemplate
+from rag_compress.tokens import token_counter
+from rag_compress.types import Context, Document, Segment
+
+T = TypeVar("T")
+
+stdout = Console(soft_wrap=True, highlight=False)
+stderr = Console(stderr=True, highlight=False)
+
+_KEPT, _DROPPED = "bold green", "dim"
+
+
+def show_context(context: Context, most_dropped: int | None = None) -> None:
+    """Prints the pieces of the documents, marked `+` (kept) or `-` (dropped), with their scores.
+
+    Args:
+        context: What to show.
+        most_dropped: Of more dropped pieces in a row than this, only the number is shown; `None`: all are shown.
+    """
+    for number, document in enumerate(context.documents, start=1):
+        pieces = _pieces(context, document)
+        if most_dropped is not None and all(mark == "-" for mark, _ in pieces):
+            stdout.print(_heading(number, document).append(f"  {len(pieces)} pieces dropped", style="not bold dim"))
+            continue
+        stdout.print(_heading(number, document))
+        for mark, run in groupby(pieces, key=lambda piece: piece[0]):
+            segments = [segment for _, segment in run]
+            if mark == "-" and most_dropped is not None and len(segments) > most_dropped:
+                stdout.print(f"  - {len(segments)} pieces dropped", style=_DROPPED)
+                continue
+            for segment in segments:
+                stdout.print(_line(mark, segment))
+
+
+def show_counts(context: Context, template: PromptTemplate) -> None:
+    """Prints to stderr how much was kept."""
+    before, after = token_counts(context, template)
+    if context.is_empty:
+        stderr.print("nothing that was retrieved helps: the prompt is the question alone", style="yellow")
+    pieces = len(context.segments) + len(context.dropped)
+    share = f"{after / before:.0%}" if before else "0%"
+    stderr.print(
+        f"[bold]kept[/] {after:,} of {before:,} tokens ({share}), {len(context.segments)} of {pieces} pieces, "
+        f"from {len({s.spans[0].doc_id for s in context.segments})} of {len(context.documents)} documents"
+    )
+
+
+def token_counts(context: Context, template: PromptTemplate) -> tuple[int, int]:
+    """Returns the tokens of the sources, whole and as they are kept."""
+    count = token_counter(template.tokenizer)
+    whole = Context.whole(context.query, context.documents)
+    return count(template.render_context(whole)), count(template.render_context(context))
+
+
+def progress(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
+    """Yields the items, under a progress bar on stderr if that is a terminal."""
+    if not stderr.is_terminal:
+        yield from items
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=stderr, transient=True) as bar:
+        yield from bar.track(items, total, description=description)
+
+
+@contextmanager
+def working(description: str) -> Iterator[None]:
+    """Shows on a terminal that something without countable steps is going on."""
+    with stderr.status(description) if stderr.is_terminal else nullcontext():
+        yield
+
+
+def _heading(number: int, document: Document) -> Text:
+    heading = Text(f"[{number}] {document.title or document.id}", style="bold")
+    if document.title and document.title != document.id:
+        heading.append(f"  {document.id}", style="not bold cyan")
+    if document.score is not None:
+        heading.append(f"  {document.score:.2f}", style="not bold dim")
+    return heading
+
+
+def _line(mark: str, segment: Segment) -> Text:
+    score = "    " if segment.score is None else f"{segment.score:4.2f}"
+    return Text(f"  {mark} {score} {' '.join(segment.text.split())}", style=_KEPT if mark == "+" else _DROPPED)
+
+
+def _pieces(context: Context, document: Document) -> list[tuple[str, Segment]]:
+    marked = [("+", s) for s in context.segments] + [("-", s) for s in context.dropped]
+    of_document = [(mark, s) for mark, s in marked if s.spans[0].doc_id == document.id]
+    return sorted(of_document, key=lambda piece: piece[1].spans[0].start)

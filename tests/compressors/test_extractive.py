@@ -1,0 +1,88 @@
+"""The extractive machine: what is cut, what the scorer sees, what it may not return."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from rag_compress import Context, Document, ExtractiveCompressor, Segment, Selection, Span
+from rag_compress.errors import InvalidInput, ModelError
+from rag_compress.testing import OverlapScorer
+
+LOIRE = Document("loire", "The Loire is long. It is in France.", title="Rivers")
+
+
+class Recording:
+    """Scores everything 1 and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.calls: list = []
+
+    def score(self, queries, passages):
+        """Returns ones."""
+        self.calls.append((queries, passages))
+        return [[np.ones(len(p.sentences), np.float32) for p in group] for group in passages]
+
+
+def test_the_scorer_sees_whole_passages() -> None:
+    """A scorer gets title, whole text and sentence offsets, and all contexts of a batch in one call."""
+    scorer = Recording()
+    batch = [Context.whole("a?", [LOIRE]), Context("b?"), Context.whole("c?", [LOIRE, "One. Two."])]
+    ExtractiveCompressor(scorer)(batch)
+    ((queries, passages),) = scorer.calls
+    assert queries == ["a?", "b?", "c?"]
+    assert [len(group) for group in passages] == [1, 0, 2]
+    assert passages[0][0] == ("Rivers", LOIRE.text, [(0, 18), (19, 35)])
+
+
+def test_one_scoring_pass_serves_a_sweep() -> None:
+    """Many selections over scored contexts call the scorer once."""
+    scorer = Recording()
+    scored = ExtractiveCompressor(scorer).score([Context.whole("q", [LOIRE])])
+    sizes = [len(Selection(max_tokens=n)(scored)[0].segments) for n in (0, 12, 100)]
+    assert sizes == [0, 1, 2]
+    assert len(scorer.calls) == 1
+
+
+def test_a_second_stage_cuts_only_what_is_kept() -> None:
+    """After an earlier stage, only the kept pieces are scored again, and all drops are remembered."""
+    first = ExtractiveCompressor(OverlapScorer(), Selection(threshold=0.5))
+    scorer = Recording()
+    context = (first >> ExtractiveCompressor(scorer)).compress("Loire", [LOIRE])
+    assert scorer.calls[0][1][0][0].sentences == [(0, 18)]
+    assert [s.text for s in context.dropped] == ["It is in France."]
+
+
+def test_a_summary_cannot_be_cut() -> None:
+    """Text that was written, not quoted, is an error: extract first."""
+    summary = Segment("Summary.", (Span("loire", 0, 5),), verbatim=False)
+    with pytest.raises(InvalidInput, match="Only verbatim segments"):
+        ExtractiveCompressor(OverlapScorer())([Context("q", (LOIRE,), (summary,))])
+
+
+def test_a_splitter_that_lies() -> None:
+    """Offsets outside the text are an error that shows them."""
+    with pytest.raises(InvalidInput, match=r"outside the text: \[\(0, 99\)\]"):
+        ExtractiveCompressor(OverlapScorer(), splitter=lambda text: [(0, 99)]).compress("q", [LOIRE])
+
+
+@pytest.mark.parametrize("wrong", [[], [[]], [[np.ones(1)]], [[np.array([1.0, np.nan])]], [[np.ones(2), np.ones(2)]]])
+def test_a_scorer_that_lies(wrong: list) -> None:
+    """Too few or too many scores, or NaN, are an error that names the scorer."""
+
+    class Liar:
+        def score(self, queries, passages):
+            return wrong
+
+    with pytest.raises(ModelError, match="Liar"):
+        ExtractiveCompressor(Liar()).compress("q", [LOIRE])
+
+
+def test_default_needs_no_model() -> None:
+    """The default keeps what answers, drops the rest, and its options are the selection's."""
+    context = ExtractiveCompressor.default().compress("how long is the Loire?", [LOIRE, "Bread is baked."])
+    assert [s.text for s in context.segments] == ["The Loire is long."]
+    assert ExtractiveCompressor.default(max_tokens=0).compress("Loire", [LOIRE]).is_empty
+    assert ExtractiveCompressor.default().compress("cheese", [LOIRE]).is_empty
+    with pytest.raises(TypeError, match="max_token"):
+        ExtractiveCompressor.default(max_token=3)

@@ -1,0 +1,112 @@
+"""Reading documents: what is read, and how what cannot be read is named."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from rag_compress import Document
+from rag_compress.documents import read_documents
+from rag_compress.errors import DocumentError, InvalidInput
+
+
+def read(*sources: object, **options: object) -> list[Document]:
+    """Returns the documents of some sources."""
+    return list(read_documents([str(s) for s in sources], **options))  # type: ignore[arg-type]
+
+
+def failures(*sources: object) -> list[str]:
+    """Returns the messages of what could not be read."""
+    errors: list[DocumentError] = []
+    list(read_documents([str(s) for s in sources], on_error=errors.append))
+    return [str(error) for error in errors]
+
+
+def test_a_folder(tmp_path: Path) -> None:
+    """All text files and JSON lines of a folder are read in order of name; other and hidden files are not."""
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "b.md").write_text("b")
+    (tmp_path / "sub" / "a.txt").write_text("é", encoding="utf-8")
+    (tmp_path / "a.jsonl").write_text('{"id": 1, "text": "one"}\n\n{"text": "two"}\n')
+    (tmp_path / "image.png").write_bytes(b"\x89PNG\0")
+    (tmp_path / ".hidden.txt").write_text("hidden")
+    assert [(d.title, d.text) for d in read(tmp_path)] == [("", "one"), ("", "two"), ("b.md", "b"), ("a.txt", "é")]
+    assert [d.id for d in read(tmp_path)][:2] == ["1", f"{tmp_path / 'a.jsonl'}:3"]
+
+
+def test_fields_of_a_record(tmp_path: Path) -> None:
+    """The usual names of fields are known; all others become metadata."""
+    record = {"_id": "x", "page_content": "t", "title": "T", "metadata": {"a": 1}, "year": 1999}
+    (tmp_path / "a.jsonl").write_text(json.dumps(record))
+    assert read(tmp_path / "a.jsonl") == [Document("x", "t", "T", metadata={"a": 1, "year": 1999})]
+
+
+def test_packed_lines_and_byte_order_marks(tmp_path: Path) -> None:
+    """Gzipped JSON lines are unpacked, and a byte order mark is no part of the text."""
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(b'\xef\xbb\xbf{"text": "one"}'))
+    (tmp_path / "b.txt").write_bytes(b"\xef\xbb\xbftwo")
+    assert [d.text for d in read(tmp_path)] == ["one", "two"]
+
+
+@pytest.mark.parametrize(
+    ("content", "texts"), [(b' {"text": "a"}\n{"text": "b"}', ["a", "b"]), (b"plain\ntext", ["plain\ntext"])]
+)
+def test_standard_input(content: bytes, texts: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Standard input is JSON lines if it starts with a brace, otherwise one text."""
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+    assert [d.text for d in read("-")] == texts
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (b"{", "is not JSON"),
+        (b"[1]", "holds a list, not an object"),
+        (b'"text"', "holds a str, not an object"),
+        (b'{"body_text": "a"}', "has no field 'text', only 'body_text'"),
+        (b"{}", "only none"),
+        (b'{"text": null}', "the field 'text' must be a string, not NoneType"),
+        (b'{"text": 3}', "must be a string, not int"),
+        (b'{"text": "a", "id": [1]}', "the id must be a string or a number"),
+        (b'{"text": "a", "title": 3}', "the title a string"),
+        (b'{"text": "\xff"}', "is not utf-8"),
+        (b"[" * 100_000, "is not JSON"),
+        (b'{"text": "first", "id": "first"}', "the id 'first' came before, at"),
+    ],
+)
+def test_a_bad_line(line: bytes, reason: str, tmp_path: Path) -> None:
+    """A line that is no document is named by file and line; the others are read."""
+    file = tmp_path / "a.jsonl"
+    file.write_bytes(b'{"text": "first", "id": "first"}\n' + line + b'\n{"text": "last"}\n')
+    (failure,) = failures(file)
+    assert failure.startswith(f"{file}:2: ")
+    assert reason in failure
+    errors: list[DocumentError] = []
+    assert [d.text for d in read_documents([file], on_error=errors.append)] == ["first", "last"]
+    with pytest.raises(DocumentError, match=r"a\.jsonl:2"):
+        read(file)
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    """Binary, wrongly encoded, absent and damaged files are named with the reason."""
+    (tmp_path / "binary.txt").write_bytes(b"a\0b")
+    (tmp_path / "latin.txt").write_bytes("é".encode("latin-1"))
+    (tmp_path / "cut.jsonl.gz").write_bytes(gzip.compress(b'{"text": "a"}' * 100)[:-9])
+    (tmp_path / "fake.jsonl.gz").write_bytes(b"no gzip")
+    reasons = ["binary.txt: is binary", "latin.txt: is not utf-8", "cut.jsonl.gz: cannot", "fake.jsonl.gz: cannot"]
+    for reason in reasons:
+        (failure,) = failures(tmp_path / reason.partition(":")[0])
+        assert reason in failure
+    assert "No such file" in failures(tmp_path / "absent")[0]
+    assert [d.text for d in read(tmp_path / "latin.txt", encoding="latin-1")] == ["é"]
+
+
+def test_unknown_encoding(tmp_path: Path) -> None:
+    """An unknown encoding is an error that names some that exist."""
+    with pytest.raises(InvalidInput, match="'utf-9': try utf-8"):
+        read(tmp_path, encoding="utf-9")

@@ -1,0 +1,104 @@
+"""Choosing: threshold, floor, budgets, neighbours, near-copies; and choosing again."""
+
+from __future__ import annotations
+
+import pytest
+
+from rag_compress import Context, Document, PromptTemplate, Segment, Selection
+from rag_compress.errors import InvalidInput
+from rag_compress.selection import reopen
+
+PLAIN = PromptTemplate(source="{text}", separator=" ", tokenizer=lambda text: len(text.split()))
+DOCUMENTS = (Document("a", "one one. two two. three three."), Document("b", "four four. five five."))
+SCORED = Context(
+    "q",
+    DOCUMENTS,
+    (
+        Segment.of(DOCUMENTS[0], 0, 8, 0.9),
+        Segment.of(DOCUMENTS[0], 9, 17, 0.1),
+        Segment.of(DOCUMENTS[0], 18, 30, 0.5),
+        Segment.of(DOCUMENTS[1], 0, 10, 0.3),
+        Segment.of(DOCUMENTS[1], 11, 21, 0.7),
+    ),
+)
+
+
+def kept(**options: object) -> list[float | None]:
+    """Returns the scores that a selection keeps, in prompt order."""
+    (context,) = Selection(template=PLAIN, **options)([SCORED])  # type: ignore[arg-type]
+    assert len(context.segments) + len(context.dropped) == 5
+    return [segment.score for segment in context.segments]
+
+
+def test_no_limits() -> None:
+    """Without limits everything is kept."""
+    assert kept() == [0.9, 0.1, 0.5, 0.3, 0.7]
+
+
+def test_threshold_and_floor() -> None:
+    """What reaches the threshold is kept, and the best n in any case."""
+    assert kept(threshold=0.5) == [0.9, 0.5, 0.7]
+    assert kept(threshold=0.95) == []
+    assert kept(threshold=0.95, keep_best=2) == [0.9, 0.7]
+    assert kept(threshold=float("inf"), keep_best=1) == [0.9]
+
+
+def test_budgets() -> None:
+    """A budget takes the best that fit; the smaller of two holds, also against the floor."""
+    assert kept(max_tokens=5) == [0.9, 0.7]
+    assert kept(max_ratio=0.6) == [0.9, 0.5, 0.7]
+    assert kept(max_tokens=2, max_ratio=0.6) == [0.9]
+    assert kept(max_tokens=2, threshold=2, keep_best=3) == [0.9]
+    assert kept(max_tokens=0) == kept(max_ratio=0.0) == []
+
+
+def test_neighbours() -> None:
+    """A kept sentence brings its neighbours of the same document if they fit, and comes alone if not."""
+    assert kept(threshold=0.7, neighbours=1) == [0.9, 0.1, 0.3, 0.7]
+    assert kept(threshold=0.7, neighbours=1, max_tokens=6) == [0.9, 0.1, 0.7]
+
+
+def test_unscored_segments() -> None:
+    """A segment without a score passes any threshold and comes first."""
+    context = Context("q", DOCUMENTS, (Segment.of(DOCUMENTS[0], 0, 8, 5.0), Segment.of(DOCUMENTS[1], 0, 10)))
+    (after,) = Selection(threshold=1, max_tokens=2, template=PLAIN)([context])
+    assert [segment.score for segment in after.segments] == [None]
+
+
+def test_near_copies() -> None:
+    """Of near-copies in several documents the best stays; repetitions within a document are left alone."""
+    documents = [Document("a", "the long river loire"), Document("b", "The long river, Loire!"), Document("c", "river")]
+    context = Context.whole("q", documents)
+    (after,) = Selection(max_similarity=0.8)([context])
+    assert [segment.spans[0].doc_id for segment in after.segments] == ["a", "c"]
+    same = Document("d", "yes. yes.")
+    twice = Context("q", (same,), (Segment.of(same, 0, 4), Segment.of(same, 5, 9)))
+    assert len(Selection(max_similarity=0.0)([twice])[0].segments) == 2
+
+
+def test_choosing_again() -> None:
+    """What was dropped can be offered again, in its place, without a model."""
+    (narrow,) = Selection(threshold=0.8)([SCORED])
+    assert reopen(narrow) == SCORED
+    assert Selection(threshold=0.5)([reopen(narrow)]) == Selection(threshold=0.5)([SCORED])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"max_tokens": -1},
+        {"max_tokens": "5"},
+        {"max_ratio": 1.5},
+        {"max_similarity": -0.1},
+        {"keep_best": -1},
+        {"neighbours": 1.5},
+        {"threshold": float("nan")},
+        {"threshold": "high"},
+    ],
+)
+def test_options_are_checked(options: dict) -> None:
+    """An impossible option is an error that names it and shows the value."""
+    (name, value) = next(iter(options.items()))
+    with pytest.raises(InvalidInput, match=name) as caught:
+        Selection(**options)
+    assert str(value).lower() in str(caught.value).lower()

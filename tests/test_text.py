@@ -1,0 +1,153 @@
+"""Cutting: what is a piece, in many kinds of text, with exact offsets."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from strategies import texts
+
+from rag_compress import Document, text
+from rag_compress.errors import InvalidInput
+from rag_compress.text import cut, language_of, sentences, split_document
+
+
+def pieces(value: str) -> list[str]:
+    """Returns the texts of the pieces."""
+    return [value[start:end] for start, end in cut(value)]
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("Dr. Smith met Mr. Jones. They ate 3.50 apples.", ["Dr. Smith met Mr. Jones.", "They ate 3.50 apples."]),
+        ("See http://x.y/z?a=b. Then go, e.g. home.", ["See http://x.y/z?a=b.", "Then go, e.g. home."]),
+        ("A wrapped\nline. Next one.", ["A wrapped\nline.", "Next one."]),
+        ('He said "Stop." Then he left (really).', ['He said "Stop."', "Then he left (really)."]),
+        ("One paragraph\n\nanother one", ["One paragraph", "another one"]),
+        ("# Title\nText follows. More.", ["# Title", "Text follows.", "More."]),
+        ("Title\n=====\nText.", ["Title\n=====", "Text."]),
+        ("- one\n- two. And more.\n* three", ["- one", "- two.", "And more.", "* three"]),
+        ("1. first\n2) second", ["1. first", "2) second"]),
+        ("| a | b |\n|---|---|\n| 1 | 2 |", ["| a | b |\n|---|---|", "| 1 | 2 |"]),
+        ("Year | Team\n2001 | Rovers", ["Year | Team", "2001 | Rovers"]),
+        ("```\nx = 1. Y\n\ny = 2\n```\nAfter.", ["```\nx = 1. Y\n\ny = 2\n```", "After."]),
+        (">>> 1 + 1\n2\n\nText.", [">>> 1 + 1\n2", "Text."]),
+        ("Alice: hi. How are you?\nBob: fine", ["Alice: hi.", "How are you?", "Bob: fine"]),
+        ("これは文です。次の文です！はい。", ["これは文です。", "次の文です！", "はい。"]),
+        ("هل هذا صحيح؟ نعم، هذا صحيح.", ["هل هذا صحيح؟", "نعم، هذا صحيح."]),
+        ("यह एक वाक्य है। यह दूसरा है।", ["यह एक वाक्य है।", "यह दूसरा है।"]),
+        ("Well... \"Really?\" ) !\n***", ['Well... "Really?" ) !\n***']),
+        ("", []),
+        (" \n\t\u3000\n", []),
+        ("...", ["..."]),
+    ],
+)  # fmt: skip
+def test_pieces(value: str, expected: list[str]) -> None:
+    """Sentences, headings, items, rows, code and turns are cut where a reader would cut them."""
+    assert pieces(value) == expected
+
+
+@given(texts)
+def test_nothing_is_lost(value: str) -> None:
+    """Pieces are in order, do not overlap, are trimmed, and leave out nothing but white space."""
+    for offsets in (cut(value), sentences(value)):
+        ends = [0, *(end for _, end in offsets)]
+        starts = [*(start for start, _ in offsets), len(value)]
+        assert all(not value[end:start].strip() for end, start in zip(ends, starts, strict=True))
+        assert all(start < end and value[start:end] == value[start:end].strip() for start, end in offsets)
+
+
+@pytest.mark.parametrize("character", ["a", "漢", "ส", "👩‍👩‍👧‍👦", "e\u0301", "a, ", "word "])
+def test_long_pieces_are_split(character: str) -> None:
+    """No piece is longer than the limit, and no visible character is cut in two."""
+    found = pieces(character * 3000)
+    assert max(map(len, found)) <= text.MAX_CHARS
+    assert all(not piece.startswith(("\u0301", "\u200d")) for piece in found)
+
+
+def test_thai_is_cut_at_spaces() -> None:
+    """Thai, which marks no sentence ends, is cut at its spaces into pieces of at most 200 characters."""
+    clause = "สวัสดีครับผมชื่อสมชายผมเป็นคนไทย"
+    found = pieces(" ".join([clause] * 20))
+    assert max(map(len, found)) <= 200
+    assert all(set(piece.split()) == {clause} for piece in found)
+
+
+def test_the_splitter_that_panics(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When sentencex panics, punctuation decides; other interruptions pass through."""
+
+    class PanicException(BaseException):
+        """What a Rust panic looks like."""
+
+    def fails(error: BaseException):
+        def call(*_):
+            raise error
+
+        return call
+
+    monkeypatch.setattr(text.sentencex, "get_sentence_boundaries", fails(PanicException()))
+    assert pieces("One is here. Two is there! 三つ。四つ。") == ["One is here.", "Two is there!", "三つ。", "四つ。"]
+    monkeypatch.setattr(text.sentencex, "get_sentence_boundaries", fails(KeyboardInterrupt()))
+    with pytest.raises(KeyboardInterrupt):
+        pieces("One.")
+
+
+@pytest.mark.parametrize("value", ["Vitamin D\u3000. Next", "J\u2028.", "Plan B\u2003. Next", "\ud800. A \udfff"])
+def test_what_makes_sentencex_panic(value: str) -> None:
+    """White space and surrogates that sentencex cannot take are cut like any others."""
+    assert "".join("".join(pieces(value)).split()) == "".join(value.split())
+
+
+@pytest.mark.parametrize(
+    ("value", "language"),
+    [
+        ("Hello", "en"),
+        ("Où", "en"),
+        ("これは漢字", "ja"),
+        ("汉字", "zh"),
+        ("Привет", "ru"),
+        ("สวัสดี", "th"),
+        ("", "en"),
+        ("한국어", "ko"),
+    ],
+)
+def test_language(value: str, language: str) -> None:
+    """The script tells the language, as far as it can."""
+    assert language_of(value) == language
+
+
+def test_split_document() -> None:
+    """Passages cover the document, know their place in it, and are cut between sentences."""
+    value = " ".join(f"This is sentence number {i}." for i in range(100))
+    document = Document("d", value, title="T", metadata={"a": 1})
+    passages = split_document(document, max_words=50)
+    assert [p.id for p in passages] == [f"d#{i}" for i in range(10)]
+    for passage in passages:
+        assert passage.text == value[passage.metadata["start"] : passage.metadata["end"]]
+        assert passage.text.endswith(".")
+        assert (passage.title, passage.metadata["source"], passage.metadata["a"]) == ("T", "d", 1)
+    ends = [(p.metadata["start"], p.metadata["end"]) for p in passages]
+    assert all(end + 1 == start for (_, end), (start, _) in pairwise(ends))
+
+
+def test_a_short_document_stays_whole() -> None:
+    """A document within the limit is returned as it is; a limit below 1 is an error."""
+    document = Document("d", "short")
+    assert split_document(document) == [document]
+    with pytest.raises(InvalidInput, match="max_words"):
+        split_document(document, 0)
+
+
+def test_no_quadratic_time() -> None:
+    """A million characters of anything are cut in one pass (this would take hours if not)."""
+    for value in (
+        "a" * 1_000_000,
+        "| " * 500_000,
+        "\n" * 1_000_000,
+        "x\ty" * 300_000,
+        "- \n" * 300_000,
+        "A: " * 300_000,
+    ):
+        assert sum(end - start for start, end in cut(value)) <= len(value)

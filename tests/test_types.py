@@ -1,0 +1,71 @@
+"""The records: what they refuse, and what they keep."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import FrozenInstanceError
+
+import pytest
+
+from rag_compress import Context, Document, Segment, Span
+from rag_compress.errors import InvalidInput
+
+
+@pytest.mark.parametrize("field", ["id", "text", "title"])
+def test_document_fields_are_strings(field: str) -> None:
+    """A field that is not a string is an error that names the field, the type and the value."""
+    values = {"id": "1", "text": "t", "title": ""} | {field: 7}
+    with pytest.raises(InvalidInput, match=f"Document.{field} must be a string, not int: 7"):
+        Document(**values)  # type: ignore[arg-type]
+
+
+def test_records_are_frozen_hashable_and_picklable() -> None:
+    """A record cannot be changed, and survives a pickle and a set."""
+    document = Document("1", "text", metadata={"a": [1]})
+    context = Context.whole("q", [document])
+    with pytest.raises(FrozenInstanceError):
+        document.text = "other"  # type: ignore[misc]
+    assert pickle.loads(pickle.dumps(context)) == context  # noqa: S301 - our own bytes
+    assert len({document, Document("1", "text", metadata={"a": [1]})}) == 1
+
+
+@pytest.mark.parametrize(("start", "end"), [(-1, 2), (3, 2)])
+def test_span_is_checked(start: int, end: int) -> None:
+    """A span that starts before 0 or ends before it starts is an error."""
+    with pytest.raises(InvalidInput, match="0 <= start <= end"):
+        Span("1", start, end)
+
+
+def test_segment_is_checked() -> None:
+    """A verbatim segment has one span; a score is never NaN; no span ends behind its document."""
+    with pytest.raises(InvalidInput, match="exactly one span, not 0"):
+        Segment("text", ())
+    with pytest.raises(InvalidInput, match="not NaN"):
+        Segment("text", (Span("1", 0, 4),), score=float("nan"))
+    with pytest.raises(InvalidInput, match="has 4 characters"):
+        Segment.of(Document("1", "text"), 0, 5)
+
+
+def test_context_of_strings() -> None:
+    """Plain strings become documents with their position as id; one string instead of a list is an error."""
+    context = Context.whole("q", ["first", Document("x", "second", score=0.5)])
+    assert [(d.id, d.text) for d in context.documents] == [("0", "first"), ("x", "second")]
+    assert [(s.text, s.score) for s in context.segments] == [("first", None), ("second", 0.5)]
+    with pytest.raises(InvalidInput, match="put it into a list"):
+        Context.whole("q", "one string")
+
+
+def test_context_is_checked() -> None:
+    """A query is a string, and ids are unique."""
+    with pytest.raises(InvalidInput, match="query must be a string, not NoneType"):
+        Context(None)  # type: ignore[arg-type]
+    with pytest.raises(InvalidInput, match="share the id 'b'"):
+        Context.whole("q", [Document("a", ""), Document("b", ""), Document("b", "")])
+
+
+def test_span_leads_to_its_document() -> None:
+    """A context gives the document of a span, or a KeyError."""
+    context = Context.whole("q", [Document("a", "text")])
+    assert context.of(Span("a", 0, 4)) is context.documents[0]
+    with pytest.raises(KeyError):
+        context.of(Span("b", 0, 1))
