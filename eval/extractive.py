@@ -20,6 +20,7 @@ from eval import metrics
 from eval.datasets import GivenSentences, Passage, Question, data_folder, measured, read_questions, unanswerable
 from eval.results import Result
 from eval.systems import SYSTEMS, scorer_named
+from eval.words import count_words
 from rag_compress.compressors import ExtractiveCompressor
 from rag_compress.models.protocols import SentenceScorer
 from rag_compress.types import Context
@@ -49,7 +50,7 @@ class ScoredQuestion:
     def of(cls, question: Question, scored: Context) -> ScoredQuestion:
         """Returns the question with the scores of its context's segments."""
         texts = [segment.text for segment in scored.segments]
-        return cls(question, texts, [s.score or 0.0 for s in scored.segments], [metrics.count_words(t) for t in texts])
+        return cls(question, texts, [s.score or 0.0 for s in scored.segments], [count_words(t) for t in texts])
 
     @property
     def evidence(self) -> set[int]:

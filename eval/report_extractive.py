@@ -8,7 +8,7 @@ from statistics import fmean
 
 from eval.datasets import EVIDENCE_SETS
 from eval.extractive import SHARES, TESTED
-from eval.markdown import interval_cell, table
+from eval.markdown import interval_cell, p_cell, table
 from eval.matrix import read_matrix
 from eval.plots import plot_mean, plot_sets
 from eval.results import RESULTS, Result, find_result, read_result
@@ -22,6 +22,11 @@ _LANGUAGES = "ar de el es hi ru th tr vi zh".split()
 _SHARES = [f"{100 * share:.0f}" for share in SHARES]
 _TESTED = f"{100 * TESTED:.0f}"
 _NEAR = 0.5
+
+_THRESHOLD = """\
+The same command with `--threshold 0.5`: what is kept, how often that is nothing, and the expected calibration error of
+scores read as probabilities.
+"""
 
 Results = Mapping[str, Mapping[str, Result]]
 """By evidence set, then by system."""
@@ -110,8 +115,7 @@ def _thresholds(results: Results) -> Iterator[str]:
     ]
     if rows:
         yield "### A threshold of 0.5 and no budget\n"
-        yield "The same command with `--threshold 0.5`: what is kept, how often that is nothing, and the expected"
-        yield "calibration error of scores read as probabilities.\n"
+        yield _THRESHOLD
         yield table(["set", "system", *names], rows)
 
 
@@ -145,8 +149,8 @@ def _reproduction() -> Iterator[str]:
         return
     off = [row for row in rows if abs(row[3] - row[4]) > _NEAR]
     yield "### The data's own baselines, reproduced\n"
-    yield f"{len(rows) - len(off)} of the {len(rows)} figures that come with the data for `lead` and `bm25` are met"
-    yield f"within {_NEAR} points. The others:\n"
+    met = f"Of the {len(rows)} figures that come with the data for `lead` and `bm25`, {len(rows) - len(off)} are met"
+    yield f"{met} within {_NEAR} points. The others:\n"
     yield table(["system", "data", "figure", "published", "measured"], off)
 
 
@@ -184,4 +188,4 @@ def _against(found: Mapping[str, Result], system: str, figure: str) -> str | Non
     if system not in found:
         return None
     p = randomisation_test(found[system].samples[figure], found[BASELINE].samples[figure])
-    return f"{found[system].scores[figure]:.1f} (p {'< 0.001' if p < 0.001 else f'{p:.3f}'})"
+    return f"{found[system].scores[figure]:.1f} ({p_cell(p)})"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from eval.markdown import interval_cell, table
+from eval.markdown import interval_cell, p_cell, table
 from eval.results import Result, find_result
 from eval.significance import randomisation_test
 
@@ -29,10 +29,12 @@ def retrieval_sections() -> Iterator[str]:
     for name, result in found.items():
         sizes = f"{result.details['documents']} documents, {result.details['queries']} queries"
         yield f"### {name} ({sizes})\n"
-        yield table(["system", "nDCG@10", "p, bm25", "p, dense", "recall@100"], _retrieval_rows(result))
+        yield table(["system", "nDCG@10", "against bm25", "against dense", "recall@100"], _retrieval_rows(result))
         same, ties = (result.scores[f"parity: same {x}"] for x in ("top 10", "but for ties"))
-        yield f"\nThe first 10 of bm25s in parity mode (`okapi`) and of rank-bm25 are the same for {same:.1f}% of the"
-        yield f"queries, and the same but for ties for {ties:.1f}%.\n"
+        yield f"""\
+The first 10 of bm25s in parity mode (`okapi`) and of rank-bm25 are the same for {same:.1f}% of the queries, and the
+same but for ties for {ties:.1f}%.
+"""
 
 
 def _retrieval_rows(result: Result) -> Iterator[list[str | float | None]]:
@@ -41,7 +43,7 @@ def _retrieval_rows(result: Result) -> Iterator[list[str | float | None]]:
         if figure != "nDCG@10":
             continue
         tests = [
-            None if system in ("bm25", "dense") else f"{randomisation_test(*_pair(result, system, parent)):.3f}"
+            None if system in ("bm25", "dense") else p_cell(randomisation_test(*_pair(result, system, parent)))
             for parent in ("bm25", "dense")
         ]
         yield [system, interval_cell(result, key), *tests, result.scores[f"{system}: R@100"]]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ import bm25s
 import numpy as np
 from numpy.typing import NDArray
 
-from eval.metrics import UNSPACED
+from eval.words import plain_words
 from rag_compress.models.protocols import Encoder, Passage, SentenceScorer
 from rag_compress.scorers import BiEncoderScorer, LexicalScorer
 
@@ -45,10 +44,9 @@ class RandomScorer:
 
 @dataclass(frozen=True)
 class PlainBM25Scorer:
-    """BM25 over a question's sentences, by bm25s, on lower-cased runs of word characters: no stemming, no stop words.
+    """BM25 over a question's sentences, by bm25s, on plain words: nothing is stemmed or left out.
 
-    Chinese, Japanese and Thai characters are words of their own. The named baseline of the evaluation data, and a check
-    on the library's own `LexicalScorer`, which adds both.
+    The named baseline of the evaluation data, and a check on the library's own `LexicalScorer`, which does both.
     """
 
     k1: float = 1.2
@@ -59,10 +57,10 @@ class PlainBM25Scorer:
         return [self._score(query, group) for query, group in zip(queries, passages, strict=True)]
 
     def _score(self, query: str, group: Sequence[Passage]) -> list[NDArray[np.float32]]:
-        bags = [_plain_words(p.text[start:end]) for p in group for start, end in p.sentences]
+        bags = [plain_words(p.text[start:end]) for p in group for start, end in p.sentences]
         index = bm25s.BM25(method="lucene", k1=self.k1, b=self.b)
         index.index(bags, show_progress=False)
-        ids = index.get_tokens_ids(list(dict.fromkeys(_plain_words(query))))
+        ids = index.get_tokens_ids(list(dict.fromkeys(plain_words(query))))
         return _split(group, index.get_scores_from_ids(ids) if ids else np.zeros(len(bags)))
 
 
@@ -101,13 +99,6 @@ SYSTEMS: Mapping[str, Callable[[], SentenceScorer]] = {
     "lexical": LexicalScorer,
     "biencoder": lambda: BiEncoderScorer(minilm()),
 }
-
-
-_PLAIN_WORD = re.compile(rf"[{UNSPACED}]|[^\W{UNSPACED}]+")
-
-
-def _plain_words(text: str) -> list[str]:
-    return _PLAIN_WORD.findall(text.lower())
 
 
 def _total(group: Sequence[Passage]) -> int:

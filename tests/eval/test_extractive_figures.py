@@ -11,13 +11,14 @@ from eval import metrics
 from eval.datasets import GivenSentences, Passage, Question, measured, unanswerable
 from eval.extractive import budget_figures, passage_figures, score_questions, threshold_figures
 from eval.systems import LeadScorer, PlainBM25Scorer, RandomScorer, scorer_named
+from eval.words import count_words
 from rag_compress.compressors import ExtractiveCompressor
 from rag_compress.prompts import PromptTemplate
 from rag_compress.scorers import LexicalScorer
 from rag_compress.selection import Selection
 from rag_compress.testing import OverlapScorer
 
-PLAIN = PromptTemplate(template="{context}{query}", source="{text}", separator="\n", tokenizer=metrics.count_words)
+PLAIN = PromptTemplate(template="{context}{query}", source="{text}", separator="\n", tokenizer=count_words)
 """Renders nothing but sentences, so that its tokens are the words of the evaluation."""
 
 
