@@ -26,6 +26,7 @@ from rag_compress.models.protocols import SentenceScorer
 from rag_compress.types import Context
 
 SHARES = (0.05, 0.10, 0.20, 0.35, 0.50)
+LIMIT = 500
 TESTED = 0.20
 """The share of the words at which single questions are written down, for intervals and paired tests."""
 
@@ -136,7 +137,7 @@ def main(
     system: Annotated[str, typer.Option(help=f"One of {', '.join(SYSTEMS)}, or module:object.")],
     name: Annotated[str, typer.Option("--set", help="An evidence set; xquad:de is one language of xquad.")],
     split: Annotated[str, typer.Option(help="test or dev.")] = "test",
-    limit: Annotated[int, typer.Option(help="The most questions to measure.")] = 500,
+    limit: Annotated[int, typer.Option(help="The most questions to measure.")] = LIMIT,
     threshold: Annotated[float | None, typer.Option(help="Also measure this threshold, for scores in [0, 1].")] = None,
     data: Annotated[Path | None, typer.Option(help="The data folder (default: $RAG_COMPRESS_DATA).")] = None,
 ) -> None:
@@ -151,7 +152,8 @@ def main(
     figures |= passage_figures(scored)
     if threshold is not None:
         figures |= threshold_figures(scored, score_questions(scorer, unanswerable(everything, limit)), threshold)
-    options = f" --threshold {threshold:g}" if threshold is not None else ""
+    options = f" --limit {limit}" if limit != LIMIT else ""
+    options += f" --threshold {threshold:g}" if threshold is not None else ""
     result = Result(
         command=f"python -m eval.extractive --system {system} --set {name} --split {split}{options}",
         scores=figures,
