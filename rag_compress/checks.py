@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from numbers import Integral, Real
+
 from rag_compress.errors import InvalidInput
 
 
-def check_count(name: str, value: int, least: int = 0) -> None:
+def check_count(name: str, value: object, least: int = 0) -> None:
     """Raises `InvalidInput` unless a value is an integer of at least `least`."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
         raise InvalidInput(f"{name} must be an integer of at least {least}, not {value!r:.80}")
 
 
-def check_number(name: str, value: float, least: float = -float("inf"), most: float = float("inf")) -> None:
+def check_number(name: str, value: object, least: float = -float("inf"), most: float = float("inf")) -> None:
     """Raises `InvalidInput` unless a value is a number from `least` to `most`; NaN never is."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
+    if isinstance(value, bool) or not isinstance(value, Real) or not least <= float(value) <= most:
         raise InvalidInput(f"{name} must be a number from {least} to {most}, not {value!r:.80}")

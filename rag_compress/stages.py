@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from rag_compress.checks import check_count
+from rag_compress.errors import InvalidInput
 from rag_compress.types import Context, Document
 
 
@@ -75,6 +76,9 @@ class Retriever(Stage):
             queries: What to look for.
             k: By default the retriever's own; more than there are documents gives all that match.
         """
+        if isinstance(queries, str):
+            raise InvalidInput("queries must be a list of strings, not one string: put it into a list")
+        queries = list(queries)
         k = self.k if k is None else k
         check_count("k", k, least=1)
         asked = [query for query in queries if query.strip()]

@@ -18,6 +18,7 @@ import sentencex
 
 from rag_compress.checks import check_count
 from rag_compress.types import Document
+from rag_compress.words import count_words
 
 Offsets = tuple[int, int]
 Splitter = Callable[[str], Sequence[Offsets]]
@@ -25,7 +26,7 @@ Splitter = Callable[[str], Sequence[Offsets]]
 MAX_CHARS = 1000
 """A longer piece is split: no budget could take it, and it says too little about where the answer is."""
 
-_MAX_CHARS_OF = {"th": 200}  # Thai marks no sentence ends; its spaces stand between clauses
+_MAX_CHARS_OF = {"th": 100}  # Thai marks no sentence ends; its spaces stand between clauses
 _SCRIPTS = {  # the first script found decides; Japanese before Chinese, since it uses both
     "ja": "\u3040-\u30ff",
     "zh": "\u4e00-\u9fff",
@@ -75,11 +76,11 @@ def language_of(text: str) -> str:
 def split_document(document: Document, max_words: int = 200) -> list[Document]:
     """Returns passages of at most about `max_words` words, cut between pieces, for a retriever to index.
 
-    A passage's id is the document's id with `#` and its position; its metadata add `source` (the document's id),
-    `start` and `end` (its characters in the document). A document that is short enough is returned as it is.
+    A passage's id is the document's id with `#` and its position; its metadata add `passage_of`: the `id` of the
+    document, `start` and `end` of the passage in it. A document that is short enough is returned as it is.
     """
     check_count("max_words", max_words, least=1)
-    if len(document.text.split()) <= max_words:
+    if count_words(document.text) <= max_words:
         return [document]
     ranges = _group(document.text, cut(document.text), max_words)
     return [_passage(document, i, start, end) for i, (start, end) in enumerate(ranges)]
@@ -97,35 +98,38 @@ class _Block(NamedTuple):
 
 
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n|\Z)")
-_FENCE = re.compile(r"\s{0,3}(?:```|~~~)")
+_FENCE = re.compile(r"\s{0,3}(?:```|~~~(?!~))")
 _DOCTEST = re.compile(r"\s*>>> ")
 _HEADING = re.compile(r"#{1,6}\s+\S")
 _UNDERLINE = re.compile(r"\s*([=\-~^\"*+#])\1{2,}\s*\Z")
 _ROW = re.compile(r"\s*\|.*\||.*\S\s\|\s|(?:[^\t]+\t){2}")
 _RULE_ROW = re.compile(r"[\s|:+=-]*\Z")
-_ITEM = re.compile(r"\s*(?:[-*+•‣◦–]|\d{1,3}[.)]|[a-z]\))\s+\S")
-_TURN = re.compile(r"[^\W\d_a-z][\w.'’ -]{0,30}(?:\([^()\n]{1,20}\))?\s?[:：]\s")
-_STARTS: tuple[tuple[_Kind, re.Pattern[str]], ...] = (
-    ("code", _DOCTEST),
-    ("heading", _HEADING),
-    ("prose", _ITEM),
-    ("prose", _TURN),
-)
+_BULLET = re.compile(r"\s*[-*+•‣◦–]\s+\S")
+_NUMBER = re.compile(r"\s*(?:\d{1,3}[.)]|[(\[]\w{1,8}[)\]]|[a-z]\))\s+\S")
+_TIME = r"(?:[\[(]?\d{1,2}:\d{2}(?::\d{2})?[\])]?\s*)"
+_NAME = r"(?:<[^<>\n]{1,30}>|(?:\*\*)?[^\W\d_][\w.'’ -]{0,30}(?:\([^()\n]{1,20}\))?\s?(?::(?:\*\*)?\s|：))"
+_TURN = re.compile(rf"{_TIME}?{_NAME}")
+_CLOSED = re.compile(r"[.!?:…。！？：؟।][\"'”’»)\]*_]*\s*\Z")
 
 
 def _blocks(text: str) -> Iterator[_Block]:
     """Yields the blocks of a text in order; blank lines lie between them."""
+    if _is_table(text):
+        yield _Block("row", 0, len(text))
+        return
     kind: _Kind | None = None
     start = end = 0
-    fence = ""
+    fence, closed = "", True
     for match in _LINE.finditer(text):
         line = match.group()
-        new_kind, starts_new = ("code", False) if fence else _classify(line, kind)
+        new_kind, starts_new = ("code", False) if fence else _classify(line, kind, closed=closed)
         if starts_new:
             if kind:
                 yield _Block(kind, start, end)
             start = match.start()
             fence = line.strip()[:3] if _FENCE.match(line) else ""
+        # A wrapped line may begin like an item or a turn; it is one only after a finished line or another one.
+        closed = bool(_CLOSED.search(line[-8:]) or (starts_new and (_NUMBER.match(line) or _TURN.match(line))))
         kind, end = new_kind, match.end()
         if fence and not starts_new and line.strip().startswith(fence):
             yield _Block("code", start, end)
@@ -134,22 +138,41 @@ def _blocks(text: str) -> Iterator[_Block]:
         yield _Block(kind, start, end)
 
 
-def _classify(line: str, open_kind: _Kind | None) -> tuple[_Kind | None, bool]:
-    """Returns the kind of a line (`None`: blank) and whether it starts a new block, given the kind of the open one."""
+def _is_table(text: str) -> bool:
+    """Returns whether the first lines have the same number of tabs, commas or semicolons each, as CSV files have."""
+    lines = [line for line in text[:4000].split("\n")[:10] if line.strip()]
+    if len(lines) < 3:
+        return False
+    lines = lines[:-1] if len(text) > 4000 else lines
+    return any(len({line.count(mark) for line in lines}) == 1 and lines[0].count(mark) >= n for mark, n in _SEPARATORS)
+
+
+_SEPARATORS = (("\t", 1), (",", 2), (";", 2))
+
+
+def _classify(line: str, open_kind: _Kind | None, *, closed: bool) -> tuple[_Kind | None, bool]:
+    """Returns the kind of a line (`None`: blank) and whether it starts a new block.
+
+    Args:
+        line: The line.
+        open_kind: The kind of the open block, if any.
+        closed: Whether the line before was finished, so that this one may be an item or a turn.
+    """
     if not line.strip():
         return None, True
+    if open_kind == "prose" and _UNDERLINE.match(line):
+        return "heading", False
     if _FENCE.match(line):
         return "code", True
     if open_kind == "code":
         return "code", False
-    if open_kind == "prose" and _UNDERLINE.match(line):
-        return "heading", False
     if _ROW.match(line) or (open_kind == "row" and _RULE_ROW.match(line)):
         return "row", open_kind != "row"
-    for kind, pattern in _STARTS:
-        if pattern.match(line):
-            return kind, True
-    return "prose", open_kind != "prose"
+    if _DOCTEST.match(line) or _HEADING.match(line):
+        return "code" if _DOCTEST.match(line) else "heading", True
+    if open_kind != "prose" or _BULLET.match(line):
+        return "prose", True
+    return "prose", closed and bool(_NUMBER.match(line) or _TURN.match(line))
 
 
 def _cut_block(text: str, block: _Block, language: str) -> Iterator[Offsets]:
@@ -191,8 +214,12 @@ def _line_groups(text: str, block: _Block) -> Iterator[Offsets]:
 # ---- sentences -------------------------------------------------------------------------------------------------------
 
 _WORD_CHARACTER = re.compile(r"[^\W_]")
-_ENUMERATOR = re.compile(r"[(\[]?(?:\d{1,3}|[a-z])[.)\]]")
+_ENUMERATOR = re.compile(r"\s*(?:\d{1,3}[.)]|[(\[]\w{1,8}[)\]]|[a-z]\))\s+(?=\S)")
+_CLOSERS = re.compile(r"(?:[*_`)\]}»”’]+|</\w+>)(?:\s+|\Z)")
 _SENTENCE_END = re.compile(r"(?<=[.!?…؟।۔])[\"'”’)\]]*\s+|(?<=[。！？])[」』”’）]*")
+_CJK_END = re.compile(r"[。！？][」』”’）]*")
+_SUSPICIOUS = 300
+"""A longer sentence is cut once more by its punctuation: sentencex never cuts within quotes or brackets."""
 
 
 class _SafeForSentencex(dict[int, int]):
@@ -214,32 +241,54 @@ _SAFE = _SafeForSentencex()
 def _sentences_within(text: str, start: int, end: int, language: str) -> Iterator[Offsets]:
     """Yields the sentences of `text[start:end]`.
 
-    What holds no letter or digit is joined to the sentence before, and a lone enumerator ("1.") to the one after.
+    What holds no letter or digit, and signs that close what was opened, are joined to the sentence before.
     """
-    open_sentence: Offsets | None = None
-    for first, last in _boundaries(text[start:end], language):
-        for piece in _visible(text, start + first, start + last):
-            joins = open_sentence and (
-                not _WORD_CHARACTER.search(text, *piece) or _ENUMERATOR.fullmatch(text, *open_sentence)
-            )
-            if open_sentence and joins:
-                open_sentence = (open_sentence[0], piece[1])
+    enumerator = _ENUMERATOR.match(text, start, end)
+    body = enumerator.end() if enumerator else start
+    sentence: Offsets | None = None
+    for first, last in _boundaries(text[body:end], language):
+        for piece in _visible(text, start if first == 0 else body + first, body + last):
+            if sentence is None:
+                sentence = piece
                 continue
-            if open_sentence:
-                yield open_sentence
-            open_sentence = piece
-    if open_sentence:
-        yield open_sentence
+            middle = _end_of_closers(text, piece)
+            if middle < piece[1]:
+                yield from _visible(text, sentence[0], max(sentence[1], middle))
+                sentence = (middle, piece[1])
+            else:
+                sentence = (sentence[0], piece[1])
+    if sentence:
+        yield from _visible(text, *sentence)
 
 
-def _boundaries(text: str, language: str) -> list[Offsets]:
+def _end_of_closers(text: str, piece: Offsets) -> int:
+    """Returns where the part of a piece ends that belongs to the sentence before: its start if there is none."""
+    if not _WORD_CHARACTER.search(text, *piece):
+        return piece[1]
+    closers = _CLOSERS.match(text, *piece)
+    return closers.end() if closers else piece[0]
+
+
+def _boundaries(text: str, language: str) -> Iterator[Offsets]:
+    """Yields sentences that together are the text, as `(start, end)`."""
     safe = text if text.isascii() else text.translate(_SAFE)
+    # sentencex takes quadratic time over Chinese and Japanese, and misses the end before a digit.
+    ends = [match.end() for match in _CJK_END.finditer(safe)] if language in ("zh", "ja") else []
+    for start, end in zip([0, *ends], [*ends, len(safe)], strict=True):
+        for first, last in _sentencex(safe[start:end], language):
+            long = last - first > _SUSPICIOUS
+            pieces = _boundaries_by_punctuation(safe[start + first : start + last]) if long else [(0, last - first)]
+            for piece_start, piece_end in pieces:
+                yield start + first + piece_start, start + first + piece_end
+
+
+def _sentencex(text: str, language: str) -> list[Offsets]:
     try:
-        found = sentencex.get_sentence_boundaries(language, safe)
+        found = sentencex.get_sentence_boundaries(language, text)
     except BaseException as error:  # a Rust panic derives from BaseException alone
         if type(error).__name__ != "PanicException":
             raise
-        return _boundaries_by_punctuation(safe)
+        return _boundaries_by_punctuation(text)
     return [(boundary["start_index"], boundary["end_index"]) for boundary in found]
 
 
@@ -250,7 +299,12 @@ def _boundaries_by_punctuation(text: str) -> list[Offsets]:
 
 # ---- pieces ----------------------------------------------------------------------------------------------------------
 
-_BREAKS = (re.compile(r"[;:!?。！？؟।…]\s*"), re.compile(r"[,，、،]\s*"), re.compile(r"\s+"))
+_BREAKS = (
+    re.compile(r"[.!?…。！？؟।][\"'”’)\]]*\s+"),
+    re.compile(r"[;:!?。！？؟।…]\s*"),
+    re.compile(r"[,，、،]\s*"),
+    re.compile(r"\s+"),
+)
 _JOINERS = "\u200d\ufe0e\ufe0f"
 
 
@@ -297,7 +351,7 @@ def _group(text: str, pieces: Sequence[Offsets], max_words: int) -> Iterator[Off
     """Yields ranges of neighbouring pieces with at most `max_words` words each (more only where one piece has more)."""
     start, words = pieces[0][0], 0
     for (first, last), previous in zip(pieces, (pieces[0], *pieces), strict=False):
-        count = len(text[first:last].split())
+        count = count_words(text[first:last])
         if words and words + count > max_words:
             yield start, previous[1]
             start, words = first, 0
@@ -306,7 +360,7 @@ def _group(text: str, pieces: Sequence[Offsets], max_words: int) -> Iterator[Off
 
 
 def _passage(document: Document, position: int, start: int, end: int) -> Document:
-    metadata = {**document.metadata, "source": document.id, "start": start, "end": end}
+    metadata = {**document.metadata, "passage_of": {"id": document.id, "start": start, "end": end}}
     return replace(
         document, id=f"{document.id}#{position}", text=document.text[start:end], metadata=metadata, embedding=None
     )

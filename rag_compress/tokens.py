@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable
 from functools import lru_cache
+from numbers import Integral
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,8 @@ def token_counter(tokenizer: Tokenizer) -> TokenCounter:
         return _counter_by_name(fspath(tokenizer))
     if hasattr(tokenizer, "encode_ordinary"):  # tiktoken
         return _checked(lambda text: len(tokenizer.encode_ordinary(text)))
+    if hasattr(tokenizer, "no_truncation"):  # tokenizers
+        tokenizer = _untruncated(tokenizer)
     if hasattr(tokenizer, "encode"):
         return _checked(lambda text: _encoded_length(tokenizer.encode(text, add_special_tokens=False)))
     if callable(tokenizer):
@@ -67,10 +70,10 @@ def _estimated_cost(run: str) -> int:
 
 def _checked(count: Callable[[str], int]) -> TokenCounter:
     def checked(text: str) -> int:
-        tokens = count(text if text.isascii() else _SURROGATE.sub("\ufffd", text))
-        if isinstance(tokens, bool) or not isinstance(tokens, int) or tokens < 0:
+        tokens: object = count(text if text.isascii() else _SURROGATE.sub("\ufffd", text))
+        if isinstance(tokens, bool) or not isinstance(tokens, Integral) or tokens < 0:
             raise ModelError(f"A token counter must return an integer of at least 0, not {tokens!r:.80}")
-        return tokens
+        return int(tokens)
 
     return checked
 
@@ -101,8 +104,15 @@ def _tokenizer_from_file(path: Path) -> Any:
         tokenizer = FastTokenizer.from_file(str(path))
     except Exception as error:  # tokenizers raises plain Exception for every kind of failure
         raise InvalidInput(f"Cannot read the tokenizer {path}: {error}") from error
-    tokenizer.no_truncation()  # a truncating tokenizer would count a long text as short
-    tokenizer.no_padding()
+    return tokenizer
+
+
+def _untruncated(tokenizer: Any) -> Any:
+    """Returns a tokenizer that neither truncates nor pads: it would count a long text as short, a short one as long."""
+    if tokenizer.truncation or tokenizer.padding:
+        tokenizer = type(tokenizer).from_str(tokenizer.to_str())
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
     return tokenizer
 
 

@@ -5,11 +5,11 @@ All are frozen. A document is never edited, so a span stays valid from the first
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from rag_compress.checks import check_number
 from rag_compress.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -42,6 +42,8 @@ class Document:
             value = getattr(self, name)
             if not isinstance(value, str):
                 raise InvalidInput(f"Document.{name} must be a string, not {type(value).__name__}: {value!r:.80}")
+        if self.score is not None:
+            check_number("Document.score", self.score)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +80,8 @@ class Segment:
     def __post_init__(self) -> None:
         if self.verbatim and len(self.spans) != 1:
             raise InvalidInput(f"A verbatim segment has exactly one span, not {len(self.spans)}: {self.text!r:.80}")
-        if self.score is not None and math.isnan(self.score):
-            raise InvalidInput(f"A segment's score must be a number, not NaN: {self.text!r:.80}")
+        if self.score is not None:
+            check_number("Segment.score", self.score)
 
     @classmethod
     def of(cls, document: Document, start: int = 0, end: int | None = None, score: float | None = None) -> Segment:
@@ -109,23 +111,27 @@ class Context:
     def __post_init__(self) -> None:
         if not isinstance(self.query, str):
             raise InvalidInput(f"A query must be a string, not {type(self.query).__name__}: {self.query!r:.80}")
+        for name in ("documents", "segments", "dropped"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         if len({document.id for document in self.documents}) < len(self.documents):
             raise InvalidInput(f"Two documents of a context share the id {_first_repeated(self.documents)!r}")
 
     @classmethod
     def whole(cls, query: str, documents: Iterable[Document | str]) -> Context:
         """Returns the context that keeps all documents whole; a plain string's id becomes its position."""
-        if isinstance(documents, str):
-            raise InvalidInput("documents must be a list of documents, not one string: put it into a list")
-        docs = tuple(Document(str(i), d) if isinstance(d, str) else d for i, d in enumerate(documents))
+        docs = as_documents(documents)
         return cls(query, docs, tuple(Segment.of(d, score=d.score) for d in docs))
+
+    def __repr__(self) -> str:
+        counts = f"{len(self.documents)} documents, {len(self.segments)} segments, {len(self.dropped)} dropped"
+        return f"<Context {self.query!r:.80}: {counts}>"
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing is kept: the LLM is better asked without context."""
         return not self.segments
 
-    def of(self, span: Span) -> Document:
+    def document_of(self, span: Span) -> Document:
         """Returns the document of a span.
 
         Raises:
@@ -149,6 +155,21 @@ class Prompt:
 
     text: str
     soft_tokens: tuple[NDArray[np.float32], ...] = field(default=(), compare=False)
+
+
+def as_documents(documents: Iterable[Document | str]) -> tuple[Document, ...]:
+    """Returns documents; a plain string becomes one, with its position as id.
+
+    Raises:
+        InvalidInput: One is neither a `Document` nor a string, or all are one string.
+    """
+    if isinstance(documents, str):
+        raise InvalidInput("documents must be a list of documents, not one string: put it into a list")
+    given = [Document(str(i), d) if isinstance(d, str) else d for i, d in enumerate(documents)]
+    for document in given:
+        if not isinstance(document, Document):
+            raise InvalidInput(f"A document must be a Document or a string, not {document!r:.80}")
+    return tuple(given)
 
 
 def _first_repeated(documents: Sequence[Document]) -> str:

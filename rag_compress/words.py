@@ -8,13 +8,21 @@ retrieval", 2000).
 from __future__ import annotations
 
 import re
+import unicodedata
 from functools import lru_cache
 
 import Stemmer
 
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
-_WORD = re.compile(rf"[{_UNSPACED}]+|[^\W_{_UNSPACED}]+")
-_UNSPACED_START = re.compile(f"[{_UNSPACED}]")
+_UNSPACED_CHARACTER = re.compile(f"[{_UNSPACED}]")
+_HARAKAT = re.compile("[\u064b-\u065f\u0670]")
+"""Arabic's optional vowel signs: a text may have them or not."""
+_MARKS = "".join(
+    character
+    for character in map(chr, range(0x300, 0x2000))
+    if unicodedata.category(character) in ("Mn", "Mc") and not _UNSPACED_CHARACTER.match(character)
+)
+_WORD = re.compile(rf"[{_UNSPACED}]+|(?:[^\W_{_UNSPACED}][{_MARKS}]*)+")
 
 STOP_WORDS = frozenset(
     "a about an and are as at be been but by can could did do does for from had has have he her his how i if in into "
@@ -27,12 +35,22 @@ STOP_WORDS = frozenset(
 def words(text: str) -> list[str]:
     """Returns the words of a text in order, with repetitions; numbers are words."""
     found: list[str] = []
-    for run in _WORD.findall(text.casefold()):
-        if _UNSPACED_START.match(run):
+    for run in _WORD.findall(text.casefold() if text.isascii() else _normalised(text)):
+        if _UNSPACED_CHARACTER.match(run):
             found.extend(_pairs(run))
         elif run not in STOP_WORDS:
             found.append(_stem(run))
     return found
+
+
+def count_words(text: str) -> int:
+    """Returns the number of words between white space, plus one for each two characters of scripts without spaces."""
+    spaced = len(text.split())
+    return spaced if text.isascii() else spaced + len(_UNSPACED_CHARACTER.findall(text)) // 2
+
+
+def _normalised(text: str) -> str:
+    return unicodedata.normalize("NFC", _HARAKAT.sub("", text).casefold())
 
 
 def _pairs(run: str) -> list[str]:

@@ -39,6 +39,18 @@ def pieces(value: str) -> list[str]:
         ("هل هذا صحيح؟ نعم، هذا صحيح.", ["هل هذا صحيح؟", "نعم، هذا صحيح."]),
         ("यह एक वाक्य है। यह दूसरा है।", ["यह एक वाक्य है।", "यह दूसरा है।"]),
         ("Well... \"Really?\" ) !\n***", ['Well... "Really?" ) !\n***']),
+        ("Title\n~~~~~~~\n\nOne. Two.", ["Title\n~~~~~~~", "One.", "Two."]),
+        ("~~~\ncode. X\n\nmore\n~~~\nafter", ["~~~\ncode. X\n\nmore\n~~~", "after"]),
+        ("(c) Notice is given. And more.", ["(c) Notice is given.", "And more."]),
+        ("[1] Smith, 2017.\n[2] Jones, 2018.", ["[1] Smith, 2017.", "[2] Jones, 2018."]),
+        ("It is in\nParis: so. See page\n12. It is.", ["It is in\nParis: so.", "See page\n12.", "It is."]),
+        ("[10:32] Ann: hi\n10:33 Bob: yes\n<cat> ok", ["[10:32] Ann: hi", "10:33 Bob: yes", "<cat> ok"]),
+        ("**Ann:** hi\n**Bob:** yes", ["**Ann:** hi", "**Bob:** yes"]),
+        ("记者：你好\n王：好", ["记者：你好", "王：好"]),
+        ("It was **bold. ** Next.</p> Then.", ["It was **bold. **", "Next.</p>", "Then."]),
+        ('a,b,c\n1,"x. y",3\n4,5,6\n', ["a,b,c", '1,"x. y",3', "4,5,6"]),
+        ("k\tv\na\tb. C\nc\td", ["k\tv", "a\tb. C", "c\td"]),
+        ("据报道增长。1991年开始。2009年结束。", ["据报道增长。", "1991年开始。", "2009年结束。"]),
         ("", []),
         (" \n\t\u3000\n", []),
         ("...", ["..."]),
@@ -59,6 +71,12 @@ def test_nothing_is_lost(value: str) -> None:
         assert all(start < end and value[start:end] == value[start:end].strip() for start, end in offsets)
 
 
+def test_long_speech_is_cut() -> None:
+    """Within quotes and brackets, which the splitter takes as one sentence, long text is cut at its full stops."""
+    speech = '"' + "I saw the old man walk down to the river today. " * 12 + '"'
+    assert len(pieces(speech)) == 12
+
+
 @pytest.mark.parametrize("character", ["a", "漢", "ส", "👩‍👩‍👧‍👦", "e\u0301", "a, ", "word "])
 def test_long_pieces_are_split(character: str) -> None:
     """No piece is longer than the limit, and no visible character is cut in two."""
@@ -68,10 +86,10 @@ def test_long_pieces_are_split(character: str) -> None:
 
 
 def test_thai_is_cut_at_spaces() -> None:
-    """Thai, which marks no sentence ends, is cut at its spaces into pieces of at most 200 characters."""
+    """Thai, which marks no sentence ends, is cut at its spaces into pieces of at most 100 characters."""
     clause = "สวัสดีครับผมชื่อสมชายผมเป็นคนไทย"
     found = pieces(" ".join([clause] * 20))
-    assert max(map(len, found)) <= 200
+    assert max(map(len, found)) <= 100
     assert all(set(piece.split()) == {clause} for piece in found)
 
 
@@ -125,11 +143,19 @@ def test_split_document() -> None:
     passages = split_document(document, max_words=50)
     assert [p.id for p in passages] == [f"d#{i}" for i in range(10)]
     for passage in passages:
-        assert passage.text == value[passage.metadata["start"] : passage.metadata["end"]]
+        place = passage.metadata["passage_of"]
+        assert passage.text == value[place["start"] : place["end"]]
         assert passage.text.endswith(".")
-        assert (passage.title, passage.metadata["source"], passage.metadata["a"]) == ("T", "d", 1)
-    ends = [(p.metadata["start"], p.metadata["end"]) for p in passages]
+        assert (passage.title, place["id"], passage.metadata["a"]) == ("T", "d", 1)
+    ends = [(p.metadata["passage_of"]["start"], p.metadata["passage_of"]["end"]) for p in passages]
     assert all(end + 1 == start for (_, end), (start, _) in pairwise(ends))
+
+
+def test_split_document_in_chinese() -> None:
+    """Where no spaces stand between words, two characters count as one."""
+    passages = split_document(Document("d", "巴黎是法国的首都。" * 100), max_words=90)
+    assert max(len(p.text) for p in passages) <= 180
+    assert len(passages) > 4
 
 
 def test_a_short_document_stays_whole() -> None:

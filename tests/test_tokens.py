@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,6 +28,7 @@ def tokenizer() -> Tokenizer:
 def test_a_callable() -> None:
     """A function of a text is used as it is."""
     assert token_counter(len)("river") == 5
+    assert token_counter(lambda text: np.int64(3))("river") == 3
 
 
 def test_a_tokenizer_file(tokenizer: Tokenizer, tmp_path: Path) -> None:
@@ -53,8 +55,9 @@ def test_tokenizer_objects(tokenizer: Tokenizer) -> None:
 
         encode = None
 
-    tokenizer.no_truncation()
+    tokenizer.enable_padding(length=50)
     assert token_counter(tokenizer)("the river the river") == 4
+    assert tokenizer.truncation
     assert token_counter(LikeTransformers())("the river") == 2
     assert token_counter(LikeTiktoken())("é") == 2
 

@@ -40,7 +40,7 @@ def test_segment_is_checked() -> None:
     """A verbatim segment has one span; a score is never NaN; no span ends behind its document."""
     with pytest.raises(InvalidInput, match="exactly one span, not 0"):
         Segment("text", ())
-    with pytest.raises(InvalidInput, match="not NaN"):
+    with pytest.raises(InvalidInput, match=r"Segment\.score must be a number"):
         Segment("text", (Span("1", 0, 4),), score=float("nan"))
     with pytest.raises(InvalidInput, match="has 4 characters"):
         Segment.of(Document("1", "text"), 0, 5)
@@ -66,6 +66,6 @@ def test_context_is_checked() -> None:
 def test_span_leads_to_its_document() -> None:
     """A context gives the document of a span, or a KeyError."""
     context = Context.whole("q", [Document("a", "text")])
-    assert context.of(Span("a", 0, 4)) is context.documents[0]
+    assert context.document_of(Span("a", 0, 4)) is context.documents[0]
     with pytest.raises(KeyError):
-        context.of(Span("b", 0, 1))
+        context.document_of(Span("b", 0, 1))

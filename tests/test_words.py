@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rag_compress.words import words
+from rag_compress.words import count_words, words
 
 
 def test_words() -> None:
@@ -24,3 +24,16 @@ def test_scripts_without_spaces() -> None:
 def test_surrogates() -> None:
     """A lone surrogate is no word."""
     assert words("a \ud800 river") == ["river"]
+
+
+def test_marks() -> None:
+    """Vowel signs belong to their word; composed and decomposed letters are the same; Arabic's are left out."""
+    assert words("हिन्दी भाषा") == ["हिन्दी", "भाषा"]
+    assert words("re\u0301sume\u0301") == words("résumé") == ["résumé"]
+    assert words("مُحَمَّد") == words("محمد")
+
+
+def test_count_words() -> None:
+    """Words stand between spaces; of scripts without spaces, two characters count as one."""
+    assert count_words("two words") == 2
+    assert count_words("巴黎是法国的首都。") == 5

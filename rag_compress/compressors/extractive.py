@@ -51,6 +51,7 @@ class ExtractiveCompressor(Stage):
 
     def score(self, batch: Sequence[Context]) -> list[Context]:
         """Returns each context with every sentence kept and scored: what a sweep over selections starts from."""
+        batch = list(batch)
         pieces = [self._cut(context) for context in batch]
         passages = [
             [Passage(document.title, document.text, offsets) for document, offsets in groups] for groups in pieces
@@ -91,7 +92,11 @@ def _checked(
 ) -> list[list[NDArray[np.float32]]]:
     """Returns the scores after checking that they are what the protocol promises."""
     expected = [[len(passage.sentences) for passage in group] for group in passages]
-    if [[len(array) for array in arrays] for arrays in scores] != expected:
+    try:
+        lengths = [[len(array) for array in arrays] for arrays in scores]
+    except TypeError:
+        lengths = None
+    if lengths != expected:
         raise ModelError(f"{scorer!r:.200} did not return one score for each sentence")
     if not all(np.isfinite(array).all() for arrays in scores for array in arrays):
         raise ModelError(f"{scorer!r:.200} returned a score that is not a finite number")

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from threading import Lock
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rag_compress.errors import InvalidInput, MissingExtra
+from rag_compress.models.protocols import Encoder
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _LOADING = Lock()
@@ -69,6 +70,15 @@ class SentenceTransformerEncoder:
         starts = range(0, max(1, len(offsets)), max(1, room))
         slices = [offsets[start : start + max(1, room)] for start in starts]
         return [self.prefix + (text[piece[0][0] : piece[-1][1]] if piece else "") for piece in slices]
+
+
+@overload
+def as_encoder(encoder: Encoder | str) -> Encoder: ...
+@overload
+def as_encoder(encoder: Encoder | str | None) -> Encoder | None: ...
+def as_encoder(encoder: Encoder | str | None) -> Encoder | None:
+    """Returns an encoder; a string becomes the `SentenceTransformerEncoder` of that name or folder."""
+    return SentenceTransformerEncoder(encoder) if isinstance(encoder, str) else encoder
 
 
 def _mean(vectors: NDArray[np.float32], windows: Sequence[str]) -> NDArray[np.float32]:

@@ -1,1 +1,1 @@
-"""Ready-made pipelines, and the ways in from other people's frameworks."""
+"""Ready-made pipelines: whole systems, put together from the other folders' parts."""

@@ -15,7 +15,7 @@ from rag_compress.types import Document
 
 
 def retrieve_and_compress(
-    documents: Iterable[Document], max_tokens: int, k: int = 10, encoder: Encoder | None = None
+    documents: Iterable[Document | str], max_tokens: int, k: int = 10, encoder: Encoder | str | None = None
 ) -> Pipeline:
     """Returns retriever >> compressor over documents: BM25, or with an encoder the hybrid, and the default compressor.
 

@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 
-def load_retriever(folder: str | PathLike[str], encoder: Encoder | None = None) -> Retriever:
+def load_retriever(folder: str | PathLike[str], encoder: Encoder | str | None = None) -> Retriever:
     """Returns the retriever that was saved in a folder, whatever its kind; `encoder` as for `DenseRetriever.load`.
 
     Raises:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from rag_compress.checks import check_number
 from rag_compress.errors import InvalidInput
 from rag_compress.retrievers.index_folder import (
+    IndexFolder,
     check_documents,
     indexed_text,
     read_documents,
@@ -45,9 +46,9 @@ class BM25Scores(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class BM25Retriever(Retriever):
-    """Ranks documents by BM25; one that shares no word with the query is not returned.
+    """Ranks documents by BM25; one whose score is 0 (it shares no word with the query) is not returned.
 
     `lucene` (the default) is Lucene's variant, whose idf is never negative. `okapi` is exactly what the package
     rank-bm25 computes: a word in more than half of the documents has `epsilon` times the mean idf instead of its own.
@@ -68,7 +69,7 @@ class BM25Retriever(Retriever):
     @classmethod
     def from_documents(
         cls,
-        documents: Iterable[Document],
+        documents: Iterable[Document | str],
         k: int = 10,
         method: Method = "lucene",
         backend: Backend = "bm25s",
@@ -111,7 +112,10 @@ class BM25Retriever(Retriever):
     @classmethod
     def load(cls, folder: str | PathLike[str]) -> BM25Retriever:
         """Returns the retriever that was saved; raises as `index_folder.read_index` does."""
-        saved = read_index(folder, _KIND)
+        return read_index(folder, _KIND, cls._load)
+
+    @classmethod
+    def _load(cls, saved: IndexFolder) -> BM25Retriever:
         documents = read_documents(saved.data / "documents.jsonl")
         if saved.parameters["backend"] == "rank-bm25":
             from rag_compress.retrievers.rank_bm25 import RankBM25
@@ -126,7 +130,7 @@ class BM25Retriever(Retriever):
         return ranked(self.documents, (best, scores[best]))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Bm25s:
     """The backend bm25s: scores are computed when indexing, so that a query only adds them up."""
 

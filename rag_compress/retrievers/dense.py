@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, is_dataclass, replace
+from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rag_compress.errors import DamagedIndex, IncompatibleIndex, InvalidInput, ModelError
+from rag_compress.errors import IncompatibleIndex, InvalidInput, ModelError
 from rag_compress.models.protocols import Encoder
+from rag_compress.models.torch import SentenceTransformerEncoder, as_encoder
 from rag_compress.retrievers.index_folder import (
+    IndexFolder,
     check_documents,
     indexed_text,
     read_documents,
@@ -31,12 +34,12 @@ _PROBE = "The Loire is a river in France; it is 1,006 km long."
 _SAME = 0.99
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class DenseRetriever(Retriever):
     """Ranks documents by the inner product of their vector with the query's; an empty query finds nothing.
 
     Attributes:
-        documents: What is indexed, in order, each with its `embedding`.
+        documents: What is indexed, in order.
         vectors: float32 `(documents, dim)`.
         index: Searches the vectors.
         encoder: Encodes documents, and queries too unless `query_encoder` is given.
@@ -45,7 +48,7 @@ class DenseRetriever(Retriever):
     """
 
     documents: tuple[Document, ...] = field(repr=False)
-    vectors: NDArray[np.float32] = field(repr=False, compare=False)
+    vectors: NDArray[np.float32] = field(repr=False)
     index: VectorIndex
     encoder: Encoder
     k: int = 10
@@ -54,13 +57,20 @@ class DenseRetriever(Retriever):
     @classmethod
     def from_documents(
         cls,
-        documents: Iterable[Document],
-        encoder: Encoder,
+        documents: Iterable[Document | str],
+        encoder: Encoder | str,
         k: int = 10,
         index: IndexKind = "auto",
-        query_encoder: Encoder | None = None,
+        query_encoder: Encoder | str | None = None,
     ) -> DenseRetriever:
         """Returns a retriever over the vectors of titles and texts; a document's own `embedding` is used if it has one.
+
+        Args:
+            documents: What to index.
+            encoder: Any encoder, or the name or folder of a sentence-transformers model.
+            k: How many documents a query gets.
+            index: See `vectors.build_vector_index`.
+            query_encoder: For models that encode queries apart.
 
         Raises:
             InvalidInput: No documents, repeated ids, or an unknown kind of index.
@@ -68,8 +78,9 @@ class DenseRetriever(Retriever):
             ModelError: The encoder returned something else than one finite vector for each text.
         """
         checked = check_documents(documents)
+        encoder = as_encoder(encoder)
         vectors = _vectors_of(checked, encoder)
-        return cls(checked, vectors, build_vector_index(vectors, index), encoder, k, query_encoder)
+        return cls(checked, vectors, build_vector_index(vectors, index), encoder, k, as_encoder(query_encoder))
 
     def rank(self, queries: Sequence[str], k: int) -> list[list[Document]]:
         """Returns the documents nearest to the query, with their embeddings."""
@@ -78,6 +89,11 @@ class DenseRetriever(Retriever):
     def encode_queries(self, queries: Sequence[str]) -> NDArray[np.float32]:
         """Returns float32 `(queries, dim)`."""
         return _encoded(self.query_encoder or self.encoder, queries, self.vectors.shape[1])
+
+    @cached_property
+    def position_of(self) -> dict[str, int]:
+        """The position of each document, by its id."""
+        return {document.id: i for i, document in enumerate(self.documents)}
 
     def search(self, vectors: NDArray[np.float32], k: int) -> list[list[Document]]:
         """Returns at most k documents for each row of vectors `(n, dim)`, best first, with their embeddings."""
@@ -106,7 +122,10 @@ class DenseRetriever(Retriever):
 
     @classmethod
     def load(
-        cls, folder: str | PathLike[str], encoder: Encoder | None = None, query_encoder: Encoder | None = None
+        cls,
+        folder: str | PathLike[str],
+        encoder: Encoder | str | None = None,
+        query_encoder: Encoder | str | None = None,
     ) -> DenseRetriever:
         """Returns the retriever that was saved.
 
@@ -119,29 +138,35 @@ class DenseRetriever(Retriever):
             IncompatibleIndex: The encoder does not encode a probe text as the one the index was built with.
             IndexFolderError: As `index_folder.read_index`.
         """
-        saved = read_index(folder, _KIND)
-        parameters = saved.parameters
-        encoder = encoder or _from_recipe(parameters["encoder"], folder)
-        if query_encoder is None and parameters["query_encoder"]:
-            query_encoder = _from_recipe(parameters["query_encoder"], folder)
-        _check_same_encoder(encoder, parameters, folder)
-        documents = read_documents(saved.data / "documents.jsonl")
-        vectors = np.load(saved.data / "vectors.npy", mmap_mode="r", allow_pickle=False)
-        if len(vectors) != len(documents):
-            raise DamagedIndex(f"{folder} holds {len(documents)} documents but {len(vectors)} vectors")
-        index = load_vector_index(saved.data, vectors, parameters["index"])
-        return cls(documents, vectors, index, encoder, parameters["k"], query_encoder)
+
+        def build(saved: IndexFolder) -> DenseRetriever:
+            parameters = saved.parameters
+            own, other = as_encoder(encoder), as_encoder(query_encoder)
+            own = own or _from_recipe(parameters["encoder"], folder)
+            if other is None and parameters["query_encoder"]:
+                other = _from_recipe(parameters["query_encoder"], folder)
+            _check_same_encoder(own, parameters, folder)
+            documents = read_documents(saved.data / "documents.jsonl")
+            vectors = np.load(saved.data / "vectors.npy", mmap_mode="r", allow_pickle=False)
+            index = load_vector_index(saved.data, vectors, parameters["index"])
+            return cls(documents, vectors, index, own, parameters["k"], other)
+
+        return read_index(folder, _KIND, build)
 
 
 def _vectors_of(documents: Sequence[Document], encoder: Encoder) -> NDArray[np.float32]:
-    given = {i: d.embedding for i, d in enumerate(documents) if d.embedding is not None}
-    dim = len(next(iter(given.values()))) if given else None
-    missing = [i for i in range(len(documents)) if i not in given]
+    """Returns the vectors of documents: their own where they have one, encoded where not."""
+    missing = [i for i, document in enumerate(documents) if document.embedding is None]
+    given = [document.embedding for document in documents if document.embedding is not None]
+    if any(np.shape(vector) != np.shape(given[0]) or np.ndim(vector) != 1 for vector in given):
+        raise InvalidInput(f"Embeddings must all have one shape (dim,), not {sorted({np.shape(v) for v in given})}")
+    dim = len(given[0]) if given else None
     encoded = _encoded(encoder, [indexed_text(documents[i]) for i in missing], dim) if missing else None
-    if encoded is not None and not given:
-        return encoded
-    rows = given if encoded is None else given | dict(zip(missing, encoded, strict=True))
-    return np.stack([np.asarray(rows[i], dtype=np.float32) for i in range(len(documents))])
+    rows = iter(encoded if encoded is not None else ())
+    vectors = np.array([next(rows) if d.embedding is None else d.embedding for d in documents], dtype=np.float32)
+    if not np.isfinite(vectors).all():
+        raise InvalidInput("An embedding holds a value that is not a finite number")
+    return vectors
 
 
 def _encoded(encoder: Encoder, texts: Sequence[str], dim: int | None = None) -> NDArray[np.float32]:
@@ -165,8 +190,6 @@ def _recipe(encoder: Encoder) -> dict[str, Any]:
 def _from_recipe(recipe: dict[str, Any], folder: str | PathLike[str]) -> Encoder:
     if recipe["fields"] is None:
         raise InvalidInput(f"{folder} was built with the encoder {recipe['repr']}: pass it as `encoder`")
-    from rag_compress.models.torch import SentenceTransformerEncoder
-
     return SentenceTransformerEncoder(**recipe["fields"])
 
 

@@ -25,7 +25,7 @@ _POINTS_PER_LIST, _PROBE_SHARE = 39, 0.1
 _BYTES_PER_VECTOR = 32
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FaissIndex:
     """A faiss index with inner product.
 
@@ -48,9 +48,7 @@ class FaissIndex:
     def search(self, queries: NDArray[np.float32], k: int) -> list[Hits]:
         """Returns at most k hits for each query; an approximate index may find fewer."""
         scores, positions = self.index.search(np.ascontiguousarray(queries), min(k, self.index.ntotal))
-        return [
-            (row[row >= 0].astype(np.intp), values[row >= 0]) for row, values in zip(positions, scores, strict=True)
-        ]
+        return [_hits(row, values) for row, values in zip(positions, scores, strict=True)]
 
     def save(self, folder: Path) -> None:
         """Writes the index; an exact one is built anew from the vectors instead."""
@@ -72,12 +70,19 @@ class FaissIndex:
         return cls(_on_device(index, kind), kind)
 
 
+def _hits(positions: NDArray[np.int64], scores: NDArray[np.float32]) -> Hits:
+    """Returns what was found (faiss fills up with position -1), ties in order of position."""
+    order = np.lexsort((positions, -scores))
+    order = order[positions[order] >= 0]
+    return positions[order].astype(np.intp), scores[order]
+
+
 def _new_index(n: int, dim: int, kind: FaissKind) -> Any:
     if kind == "hnsw":
         graph = faiss.IndexHNSWFlat(dim, _LINKS, faiss.METRIC_INNER_PRODUCT)
         graph.hnsw.efConstruction, graph.hnsw.efSearch = _EF_CONSTRUCTION, _EF_SEARCH
         return graph
-    if kind == "flat" or n < 256:  # product quantisation learns 256 centroids from as many vectors
+    if kind == "flat" or n < 256 * _POINTS_PER_LIST:  # too few to learn the 256 centroids of product quantisation
         return faiss.IndexFlatIP(dim)
     lists = max(1, min(4 * isqrt(n), n // _POINTS_PER_LIST))
     parts = next(m for m in range(min(_BYTES_PER_VECTOR, dim), 0, -1) if dim % m == 0)

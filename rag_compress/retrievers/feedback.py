@@ -17,7 +17,7 @@ from rag_compress.models.protocols import Encoder
 from rag_compress.retrievers.bm25 import BM25Retriever
 from rag_compress.retrievers.dense import DenseRetriever
 from rag_compress.retrievers.fusion import Interpolation
-from rag_compress.retrievers.index_folder import read_index, write_index
+from rag_compress.retrievers.index_folder import IndexFolder, read_index, write_index
 from rag_compress.stages import Retriever
 from rag_compress.types import Document
 
@@ -88,7 +88,7 @@ class FeedbackRetriever(Retriever):
 
     @classmethod
     def from_documents(
-        cls, documents: Iterable[Document], encoder: Encoder, k: int = 10, interpolate: When = "after"
+        cls, documents: Iterable[Document | str], encoder: Encoder | str, k: int = 10, interpolate: When = "after"
     ) -> FeedbackRetriever:
         """Returns feedback on a dense retriever, interpolated with BM25 over the same documents."""
         documents = tuple(documents)
@@ -125,16 +125,19 @@ class FeedbackRetriever(Retriever):
         write_index(folder, _KIND, {"rocchio": rocchio, "options": options, "sparse": sparse is not None}, save)
 
     @classmethod
-    def load(cls, folder: str | PathLike[str], encoder: Encoder | None = None) -> FeedbackRetriever:
+    def load(cls, folder: str | PathLike[str], encoder: Encoder | str | None = None) -> FeedbackRetriever:
         """Returns the retriever that was saved; `encoder` is for its dense part (see `DenseRetriever.load`)."""
-        saved = read_index(folder, _KIND)
-        rocchio = saved.parameters["rocchio"]
-        return cls(
-            DenseRetriever.load(saved.data / "dense", encoder),
-            BM25Retriever.load(saved.data / "sparse") if saved.parameters["sparse"] else None,
-            method=Rocchio(*rocchio) if rocchio else Average(),
-            **saved.parameters["options"],
-        )
+
+        def build(saved: IndexFolder) -> FeedbackRetriever:
+            rocchio = saved.parameters["rocchio"]
+            return cls(
+                DenseRetriever.load(saved.data / "dense", encoder),
+                BM25Retriever.load(saved.data / "sparse") if saved.parameters["sparse"] else None,
+                method=Rocchio(*rocchio) if rocchio else Average(),
+                **saved.parameters["options"],
+            )
+
+        return read_index(folder, _KIND, build)
 
     def _interpolated(
         self, when: When, dense: list[list[Document]], sparse: Sequence[list[Document]]
@@ -145,8 +148,10 @@ class FeedbackRetriever(Retriever):
         return [fusion.fuse(rankings) for rankings in zip(dense, sparse, strict=True)]
 
     def _moved(self, vector: NDArray[np.float32], found: Sequence[Document]) -> NDArray[np.float32]:
-        known = [document.embedding for document in found[: self.feedback] if document.embedding is not None]
-        return self.method.combine(vector, np.stack(known)) if known else vector
+        # A document that only the sparse retriever found has its vector in the dense index, too.
+        position_of = self.dense.position_of
+        known = [position_of[document.id] for document in found[: self.feedback] if document.id in position_of]
+        return self.method.combine(vector, self.dense.vectors[known]) if known else vector
 
 
 _SAVED = ("k", "feedback", "interpolate", "sparse_weight", "depth")

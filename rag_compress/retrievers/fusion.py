@@ -13,7 +13,7 @@ from rag_compress.errors import InvalidInput
 from rag_compress.models.protocols import Encoder
 from rag_compress.retrievers.bm25 import BM25Retriever
 from rag_compress.retrievers.dense import DenseRetriever
-from rag_compress.retrievers.index_folder import read_index, write_index
+from rag_compress.retrievers.index_folder import IndexFolder, read_index, write_index
 from rag_compress.stages import Retriever
 from rag_compress.types import Document
 
@@ -38,6 +38,9 @@ class ReciprocalRankFusion:
     """
 
     k: int = 60
+
+    def __post_init__(self) -> None:
+        check_count("k", self.k)
 
     def fuse(self, rankings: Sequence[Ranking]) -> list[Document]:
         """Returns the fused ranking."""
@@ -104,7 +107,7 @@ class HybridRetriever(Retriever):
 
     @classmethod
     def from_documents(
-        cls, documents: Iterable[Document], encoder: Encoder, k: int = 10, fusion: Fusion | None = None
+        cls, documents: Iterable[Document | str], encoder: Encoder | str, k: int = 10, fusion: Fusion | None = None
     ) -> HybridRetriever:
         """Returns the hybrid of BM25 and a dense retriever over the same documents."""
         documents = tuple(documents)
@@ -135,14 +138,16 @@ class HybridRetriever(Retriever):
         write_index(folder, _KIND, parameters, save)
 
     @classmethod
-    def load(cls, folder: str | PathLike[str], encoder: Encoder | None = None) -> HybridRetriever:
+    def load(cls, folder: str | PathLike[str], encoder: Encoder | str | None = None) -> HybridRetriever:
         """Returns the retriever that was saved; `encoder` is for its dense parts (see `DenseRetriever.load`)."""
         from rag_compress.retrievers import load_retriever
 
-        saved = read_index(folder, _KIND)
-        parts = tuple(load_retriever(saved.data / str(n), encoder) for n in range(saved.parameters["parts"]))
-        name, options = saved.parameters["fusion"]
-        return cls(parts, saved.parameters["k"], _FUSIONS[name](**options), saved.parameters["depth"])
+        def build(saved: IndexFolder) -> HybridRetriever:
+            parts = tuple(load_retriever(saved.data / str(n), encoder) for n in range(saved.parameters["parts"]))
+            name, options = saved.parameters["fusion"]
+            return cls(parts, saved.parameters["k"], _FUSIONS[name](**options), saved.parameters["depth"])
+
+        return read_index(folder, _KIND, build)
 
 
 def _scaled(ranking: Ranking) -> dict[str, float]:

@@ -9,21 +9,21 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import secrets
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import rag_compress
 from rag_compress.errors import DamagedIndex, IncompatibleIndex, IndexFolderError, InvalidInput
-from rag_compress.types import Document
+from rag_compress.types import Document, as_documents
 
 FORMAT = 1
 MANIFEST = "manifest.json"
-_DATA = re.compile(r"data-[0-9a-f]{8}")
+
+Index = TypeVar("Index")
 
 
 @dataclass(frozen=True)
@@ -40,43 +40,36 @@ def write_index(
     """Writes an index folder in one step; an index that was there before is replaced, or kept if this fails.
 
     Args:
-        folder: Is created if need be.
+        folder: Is created if need be; must be empty or hold an index.
         kind: What the index is, such as `bm25`.
         parameters: Anything that JSON holds.
         save: Writes the files of the index into the folder it is given.
 
     Raises:
-        IndexFolderError: The folder cannot be written.
+        IndexFolderError: The folder cannot be written, or holds something else than an index.
     """
     root = Path(folder)
     data = root / f"data-{secrets.token_hex(4)}"
+    old = _replaceable(root)
     try:
         data.mkdir(parents=True)
         save(data)
-        for file in _files(data):
-            _flush(file)
-        manifest = {
-            "format": FORMAT,
-            "kind": kind,
-            "version": rag_compress.__version__,
-            "parameters": parameters,
-            "data": data.name,
-            "files": {file.relative_to(data).as_posix(): _fingerprint(file) for file in _files(data)},
-        }
-        _replace(root / MANIFEST, json.dumps(manifest, indent=1))
-    except OSError as error:
+        _write_manifest(root, {"kind": kind, "parameters": parameters, "data": data.name, "files": _flushed(data)})
+    except BaseException as error:
         shutil.rmtree(data, ignore_errors=True)
-        raise IndexFolderError(f"Cannot write the index {root}: {error}") from error
-    except BaseException:
-        shutil.rmtree(data, ignore_errors=True)
+        if not old and root.is_dir() and not any(root.iterdir()):
+            root.rmdir()
+        if isinstance(error, OSError):
+            raise IndexFolderError(f"Cannot write the index {root}: {error}") from error
         raise
-    for old in root.iterdir():
-        if _DATA.fullmatch(old.name) and old != data:
-            shutil.rmtree(old, ignore_errors=True)
+    if old:  # another writer may have put its own data beside ours: only what we replaced is removed
+        shutil.rmtree(root / old["data"], ignore_errors=True)
 
 
-def read_index(folder: str | os.PathLike[str], kind: str) -> IndexFolder:
-    """Returns an index folder after checking its kind, its format and every byte of its files.
+def read_index(folder: str | os.PathLike[str], kind: str, load: Callable[[IndexFolder], Index]) -> Index:
+    """Returns what `load` makes of an index folder, after its kind, format and every byte of its files were checked.
+
+    When the index is replaced while it is read, the new one is read instead.
 
     Raises:
         IndexFolderError: There is no index.
@@ -84,17 +77,19 @@ def read_index(folder: str | os.PathLike[str], kind: str) -> IndexFolder:
         IncompatibleIndex: It is of another kind, or was written by a newer version.
     """
     root = Path(folder)
-    manifest = _read_manifest(root)
-    if manifest["kind"] != kind:
-        raise IncompatibleIndex(f"{root} holds an index of kind {manifest['kind']!r}, not {kind!r}")
-    data = root / manifest["data"]
-    for name, fingerprint in manifest["files"].items():
-        file = data / name
-        if not file.is_file() or not file.resolve().is_relative_to(data.resolve()):
-            raise DamagedIndex(f"{file} is missing: build the index again")
-        if _fingerprint(file) != fingerprint:
-            raise DamagedIndex(f"{file} is not as it was written: build the index again")
-    return IndexFolder(manifest["parameters"], data)
+    while True:
+        manifest = _read_manifest(root)
+        if manifest["kind"] != kind:
+            raise IncompatibleIndex(f"{root} holds an index of kind {manifest['kind']!r}, not {kind!r}")
+        try:
+            _check_files(root / manifest["data"], manifest["files"])
+            return load(IndexFolder(manifest["parameters"], root / manifest["data"]))
+        except (DamagedIndex, FileNotFoundError) as error:
+            if _read_manifest(root) != manifest:
+                continue
+            if isinstance(error, DamagedIndex):
+                raise
+            raise DamagedIndex(f"{error.filename} is missing: build the index again") from error
 
 
 def kind_of(folder: str | os.PathLike[str]) -> str:
@@ -102,17 +97,15 @@ def kind_of(folder: str | os.PathLike[str]) -> str:
     return str(_read_manifest(Path(folder))["kind"])
 
 
-def check_documents(documents: Iterable[Document]) -> tuple[Document, ...]:
+def check_documents(documents: Iterable[Document | str]) -> tuple[Document, ...]:
     """Returns documents that can be indexed.
 
     Raises:
-        InvalidInput: There is none, one is not a `Document`, or two share an id.
+        InvalidInput: There is none, one is neither a `Document` nor a string, or two share an id.
     """
-    checked = tuple(documents)
+    checked = as_documents(documents)
     seen: set[str] = set()
     for document in checked:
-        if not isinstance(document, Document):
-            raise InvalidInput(f"An index holds Documents, not {type(document).__name__}: {document!r:.80}")
         if document.id in seen:
             raise InvalidInput(f"Two documents share the id {document.id!r}; ids must be unique in an index")
         seen.add(document.id)
@@ -137,7 +130,7 @@ def write_documents(file: Path, documents: Iterable[Document]) -> None:
             record = {"id": document.id, "text": document.text, "title": document.title}
             try:
                 out.write(json.dumps(record | {"metadata": dict(document.metadata)}) + "\n")
-            except (TypeError, ValueError) as error:
+            except (TypeError, ValueError, RecursionError) as error:
                 raise InvalidInput(
                     f"The metadata of document {document.id!r} cannot be saved as JSON: {error}"
                 ) from error
@@ -149,6 +142,24 @@ def read_documents(file: Path) -> tuple[Document, ...]:
         return tuple(Document(**json.loads(line)) for line in lines)
 
 
+def _replaceable(root: Path) -> dict[str, Any] | None:
+    """Returns the manifest of the index that stands in a folder, or `None` if the folder is empty or absent."""
+    if not root.is_dir() or not any(root.iterdir()):
+        return None
+    try:
+        return _read_manifest(root)
+    except IncompatibleIndex:
+        raise
+    except IndexFolderError as error:
+        message = f"{root} is not empty and holds no index that could be replaced: choose another folder"
+        raise IndexFolderError(message) from error
+
+
+def _write_manifest(root: Path, content: Mapping[str, Any]) -> None:
+    body = {"format": FORMAT, "version": rag_compress.__version__, **content}
+    _replace(root / MANIFEST, json.dumps({**body, "sha256": _digest(body)}, indent=1))
+
+
 def _read_manifest(root: Path) -> dict[str, Any]:
     file = root / MANIFEST
     try:
@@ -157,34 +168,43 @@ def _read_manifest(root: Path) -> dict[str, Any]:
         raise IndexFolderError(f"There is no index in {root}: build one with `rag-compress index`") from error
     except OSError as error:
         raise IndexFolderError(f"Cannot read the index {root}: {error}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DamagedIndex(f"{file} is not as it was written: build the index again") from error
     if not isinstance(manifest, dict) or not isinstance(manifest.get("format"), int):
         raise DamagedIndex(f"{file} is not the manifest of an index")
     if manifest["format"] > FORMAT:
         version = manifest.get("version")
         raise IncompatibleIndex(f"{root} was written by rag_compress {version}: update rag_compress to read it")
-    kinds = {"kind": str, "data": str, "files": dict, "parameters": dict}
-    if not all(isinstance(manifest.get(key), kind) for key, kind in kinds.items()) or not _DATA.fullmatch(
-        manifest["data"]
-    ):
+    if manifest.pop("sha256", None) != _digest(manifest):
         raise DamagedIndex(f"{file} is not as it was written: build the index again")
     return manifest
 
 
-def _files(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.rglob("*") if file.is_file())
+def _digest(body: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode("ascii")).hexdigest()
+
+
+def _check_files(data: Path, files: Mapping[str, Any]) -> None:
+    for name, fingerprint in files.items():
+        if not (data / name).is_file():
+            raise DamagedIndex(f"{data / name} is missing: build the index again")
+        if _fingerprint(data / name) != fingerprint:
+            raise DamagedIndex(f"{data / name} is not as it was written: build the index again")
+
+
+def _flushed(data: Path) -> dict[str, Any]:
+    """Returns the fingerprints of a folder's files once they are on the disk."""
+    fingerprints = {}
+    for file in sorted(file for file in data.rglob("*") if file.is_file()):
+        with file.open("rb") as content:
+            os.fsync(content.fileno())
+        fingerprints[file.relative_to(data).as_posix()] = _fingerprint(file)
+    return fingerprints
 
 
 def _fingerprint(file: Path) -> dict[str, Any]:
     with file.open("rb") as content:
         return {"bytes": file.stat().st_size, "sha256": hashlib.file_digest(content, "sha256").hexdigest()}
-
-
-def _flush(file: Path) -> None:
-    """Makes sure that a file is on the disk before the manifest says so."""
-    with file.open("rb") as content:
-        os.fsync(content.fileno())
 
 
 def _replace(file: Path, text: str) -> None:

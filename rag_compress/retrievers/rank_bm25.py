@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rag_compress.errors import MissingExtra
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RankBM25:
     """`rank_bm25.BM25Okapi`. It keeps no file format, so `save` writes the words and `load` indexes them again."""
 

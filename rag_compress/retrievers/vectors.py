@@ -64,7 +64,7 @@ def load_vector_index(folder: Path, vectors: NDArray[np.float32], kind: IndexKin
     return build_vector_index(vectors, "auto" if kind == "flat" and len(vectors) < _LARGE else kind)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class NumPyIndex:
     """Exact search by one matrix product."""
 

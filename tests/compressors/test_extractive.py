@@ -66,7 +66,9 @@ def test_a_splitter_that_lies() -> None:
         ExtractiveCompressor(OverlapScorer(), splitter=lambda text: [(0, 99)]).compress("q", [LOIRE])
 
 
-@pytest.mark.parametrize("wrong", [[], [[]], [[np.ones(1)]], [[np.array([1.0, np.nan])]], [[np.ones(2), np.ones(2)]]])
+@pytest.mark.parametrize(
+    "wrong", [None, [None], [], [[]], [[np.ones(1)]], [[np.array([1.0, np.nan])]], [[np.ones(2), np.ones(2)]]]
+)
 def test_a_scorer_that_lies(wrong: list) -> None:
     """Too few or too many scores, or NaN, are an error that names the scorer."""
 

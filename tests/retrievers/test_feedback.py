@@ -34,6 +34,28 @@ def test_feedback_reaches_what_the_query_does_not_name() -> None:
     assert (moved[1].score or 0) > 0.1
 
 
+def test_feedback_from_what_only_words_found() -> None:
+    """A document that only the sparse retriever found moves the query, by its vector in the dense index."""
+    documents = [Document("dense", "alpha beta"), Document("sparse", "gamma delta")]
+    dense = DenseRetriever.from_documents(
+        documents, HashEncoder(1024), query_encoder=_Fixed(HashEncoder(1024).encode(["alpha"]))
+    )
+    sparse = BM25Retriever.from_documents(documents)
+    retriever = FeedbackRetriever(dense, sparse, feedback=1, interpolate="before", sparse_weight=1.0, depth=1)
+    assert {d.id: d.score for d in retriever.retrieve(["gamma"], k=2)[0]}["sparse"] == pytest.approx(0.5)
+
+
+class _Fixed:
+    """Encodes everything as one vector."""
+
+    def __init__(self, vector: np.ndarray) -> None:
+        self.vector = vector
+
+    def encode(self, texts):
+        """Returns the vector once for each text."""
+        return np.repeat(self.vector, len(texts), axis=0)
+
+
 def test_interpolation_needs_a_sparse_retriever() -> None:
     """Asking for interpolation without a sparse retriever is an error, as are impossible weights and words."""
     dense = DenseRetriever.from_documents([Document("1", "a river")], HashEncoder())

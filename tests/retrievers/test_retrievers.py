@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 from rag_compress import BM25Retriever, DenseRetriever, Document, FeedbackRetriever, HybridRetriever, Retriever
 from rag_compress.errors import DamagedIndex, IncompatibleIndex, IndexFolderError, InvalidInput
 from rag_compress.retrievers import Interpolation, load_retriever
+from rag_compress.retrievers.index_folder import write_index
 from rag_compress.testing import HashEncoder
 
 ENCODER = HashEncoder(256)
@@ -69,6 +71,9 @@ def test_batch_is_one_by_one(build: Build) -> None:
     assert batch == [retriever.retrieve([query])[0] for query in queries]
     assert batch[1] == batch[3] == []
     assert retriever.retrieve([]) == []
+    assert retriever.retrieve(iter(queries)) == batch  # type: ignore[arg-type]
+    with pytest.raises(InvalidInput, match="put it into a list"):
+        retriever.retrieve("river")
 
 
 @every_row
@@ -99,8 +104,9 @@ def test_corpus_is_checked(build: Build) -> None:
         build([])
     with pytest.raises(InvalidInput, match="share the id 'loire'"):
         build([*DOCUMENTS, DOCUMENTS[0]])
-    with pytest.raises(InvalidInput, match="not str"):
-        build(["text"])  # type: ignore[list-item]
+    with pytest.raises(InvalidInput, match="must be a Document or a string, not 3"):
+        build([3])  # type: ignore[list-item]
+    assert build(["a river", "bread", "wine"]).retrieve(["river"])[0][0].id == "0"  # type: ignore[list-item]
     wordless = build([Document("a", ""), Document("b", "?!")])
     assert len(wordless.retrieve(["river"])[0]) in (0, 2)
 
@@ -142,9 +148,10 @@ def test_no_index(tmp_path: Path) -> None:
     ("change", "error"),
     [
         ({"format": 2}, IncompatibleIndex),
-        ({"kind": "new"}, IncompatibleIndex),
+        ({"kind": "new"}, DamagedIndex),
         ({"data": "../x"}, DamagedIndex),
-        ({"files": 1}, DamagedIndex),
+        ({"files": {}}, DamagedIndex),
+        ({"parameters": {}}, DamagedIndex),
         ({"format": "1"}, DamagedIndex),
     ],
 )
@@ -157,6 +164,13 @@ def test_manifest_is_checked(change: dict[str, object], error: type[Exception], 
         load_retriever(tmp_path)
 
 
+def test_an_unknown_kind(tmp_path: Path) -> None:
+    """An index of a kind that only a newer version knows says so."""
+    write_index(tmp_path, "new", {}, lambda data: None)
+    with pytest.raises(IncompatibleIndex, match="unknown kind 'new': update"):
+        load_retriever(tmp_path)
+
+
 def test_interrupted_save_keeps_the_old_index(tmp_path: Path) -> None:
     """When saving fails half-way, the index that was there is still whole and nothing is left behind."""
     BM25Retriever.from_documents(DOCUMENTS[:2]).save(tmp_path)
@@ -165,6 +179,30 @@ def test_interrupted_save_keeps_the_old_index(tmp_path: Path) -> None:
         BM25Retriever.from_documents(unsavable).save(tmp_path)
     assert len(BM25Retriever.load(tmp_path).documents) == 2
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_folder_of_something_else(tmp_path: Path) -> None:
+    """A folder that holds anything but an index is left alone; a failed save leaves no new folder behind."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "manifest.json").write_text('{"name": "my app"}')
+    with pytest.raises(IndexFolderError, match="not empty and holds no index"):
+        BM25Retriever.from_documents(DOCUMENTS).save(tmp_path / "site")
+    assert (tmp_path / "site" / "manifest.json").read_text() == '{"name": "my app"}'
+    with pytest.raises(InvalidInput):
+        BM25Retriever.from_documents([Document("x", "t", metadata={"a": object()})]).save(tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_saving_and_loading_at_once(tmp_path: Path) -> None:
+    """While several threads save, every load gets a whole index, and one is there in the end."""
+    retriever = BM25Retriever.from_documents(DOCUMENTS)
+    retriever.save(tmp_path)
+    with ThreadPoolExecutor(4) as threads:
+        saves = [threads.submit(retriever.save, tmp_path) for _ in range(20)]
+        loads = [threads.submit(BM25Retriever.load, tmp_path) for _ in range(20)]
+    assert all(load.result().documents == retriever.documents for load in loads)
+    assert all(save.exception() is None for save in saves)
+    assert BM25Retriever.load(tmp_path).documents == retriever.documents
 
 
 def test_unwritable_folder(tmp_path: Path) -> None:
