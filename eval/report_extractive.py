@@ -53,8 +53,8 @@ def extractive_sections(plots: Path) -> Iterator[str]:
     """Yields the sections on sentence scorers, and draws their plots."""
     results = _evidence_results()
     labelled = {name: systems for name, systems in results.items() if _has(systems, "EV")}
-    curves = {name: {s: _curve(r, "EV") for s, r in systems.items()} for name, systems in labelled.items()}
-    mean = _mean_curves(curves)
+    curves = evidence_curves()
+    mean = mean_curves(curves)
     plot_mean(mean, SHARES, plots / "evidence-mean.png", f"Evidence kept, mean over {len(curves)} sets")
     plot_sets(curves, SHARES, plots / "evidence-sets.png")
     yield _EXTRACTIVE
@@ -177,7 +177,13 @@ def _curve(result: Result, figure: str) -> list[float]:
     return [result.scores[f"{figure}@{share}"] for share in _SHARES]
 
 
-def _mean_curves(curves: Mapping[str, Mapping[str, list[float]]]) -> dict[str, list[float]]:
+def evidence_curves() -> dict[str, dict[str, list[float]]]:
+    """Returns the evidence recall at each share of the words, for each set with labelled evidence, for each system."""
+    results = {name: systems for name, systems in _evidence_results().items() if _has(systems, "EV")}
+    return {name: {s: _curve(r, "EV") for s, r in systems.items()} for name, systems in results.items()}
+
+
+def mean_curves(curves: Mapping[str, Mapping[str, list[float]]]) -> dict[str, list[float]]:
     """Returns the mean over sets for each system that was measured on all of them."""
     known = dict.fromkeys(system for by_system in curves.values() for system in by_system)
     systems = [s for s in known if all(s in by_system for by_system in curves.values())]
