@@ -10,11 +10,13 @@ import codecs
 import gzip
 import io
 import json
+import os
 import sys
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from rag_compress.errors import DocumentError, InvalidInput
 from rag_compress.types import Document
@@ -53,11 +55,7 @@ def read_documents(
         InvalidInput: The encoding is unknown.
         DocumentError: From `on_error`.
     """
-    try:
-        codecs.lookup(encoding)
-    except LookupError as error:
-        raise InvalidInput(f"Unknown encoding {encoding!r}: try utf-8, latin-1 or cp1252") from error
-    codec = "utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding
+    codec = _text_codec(encoding)
     first_place: dict[str, str] = {}
     for item in (item for source in sources for item in _read(fspath(source), codec)):
         if isinstance(item, DocumentError):
@@ -74,48 +72,70 @@ def read_documents(
 _Item = tuple[str, Document] | DocumentError
 
 
-def _read(source: str, encoding: str) -> Iterator[_Item]:
+def _text_codec(encoding: str) -> str:
+    """Returns the name of the codec to read with: UTF-8 without the byte order mark that some editors write."""
+    try:
+        "a".encode(encoding)
+    except (LookupError, UnicodeError) as error:
+        raise InvalidInput(f"Unknown encoding {encoding!r}: try utf-8, latin-1 or cp1252") from error
+    return "utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding
+
+
+def _read(source: str, codec: str) -> Iterator[_Item]:
     if source == STANDARD_INPUT:
-        yield from _read_stream(sys.stdin.buffer, encoding)
-        return
-    path = Path(source)
-    if path.is_dir():
-        for file in _files_of(path):
-            yield from _read_file(file, encoding)
+        yield from _read_standard_input(codec)
+    elif not source:
+        yield DocumentError("'' is not the name of a file or folder")
+    elif Path(source).is_dir():
+        for file in _files_of(source):
+            yield from [file] if isinstance(file, DocumentError) else _read_file(file, codec)
     else:
-        yield from _read_file(path, encoding)
+        yield from _read_file(Path(source), codec)
 
 
-def _files_of(folder: Path) -> Iterator[Path]:
-    for file in sorted(folder.rglob("*")):
-        hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
-        if file.is_file() and not hidden and (file.suffix.lower() in TEXT_SUFFIXES or _holds_lines(file)):
-            yield file
+def _files_of(folder: str) -> Iterator[Path | DocumentError]:
+    """Yields the text files of a folder in order of name, not the hidden ones; links are followed, each place once."""
+    problems: list[DocumentError] = []
+
+    def report(error: OSError) -> None:
+        problems.append(DocumentError(f"{error.filename}: cannot be read: {error.strerror}"))
+
+    seen: set[str] = set()
+    found: list[Path] = []
+    for place, folders, names in os.walk(folder, followlinks=True, onerror=report):
+        folders[:] = [] if os.path.realpath(place) in seen else [name for name in folders if not name.startswith(".")]
+        if os.path.realpath(place) not in seen:
+            found.extend(Path(place, name) for name in names if not name.startswith("."))
+        seen.add(os.path.realpath(place))
+    yield from problems
+    yield from sorted(file for file in found if file.suffix.lower() in TEXT_SUFFIXES or _holds_lines(file))
 
 
 def _holds_lines(file: Path) -> bool:
     return file.name.lower().endswith(_LINES_SUFFIXES)
 
 
-def _read_file(file: Path, encoding: str) -> Iterator[_Item]:
+def _read_file(file: Path, codec: str) -> Iterator[_Item]:
     try:
         if _holds_lines(file):
-            with gzip.open(file) if file.suffix.lower() == ".gz" else file.open("rb") as lines:
-                yield from _read_lines(lines, str(file), encoding)
+            with gzip.open(file) if file.suffix.lower() == ".gz" else file.open("rb") as stream:
+                yield from _read_lines(cast("BinaryIO", stream), str(file), codec)
         else:
-            yield _document(str(file), file.read_bytes(), encoding)
-    except (OSError, EOFError) as error:  # a cut gzip file raises EOFError
+            yield _document(str(file), file.read_bytes(), codec)
+    except (OSError, EOFError, zlib.error) as error:  # a cut or altered gzip file raises the last two
         reason = getattr(error, "strerror", None) or error
         yield DocumentError(f"{file}: cannot be read: {reason}")
 
 
-def _read_stream(stream: BinaryIO | Any, encoding: str) -> Iterator[_Item]:
+def _read_standard_input(codec: str) -> Iterator[_Item]:
     """Yields the documents of standard input: JSON lines when it starts with `{`, otherwise one text."""
-    content = stream.read()
-    if content.lstrip()[:1] == b"{":
-        yield from _read_lines(io.BytesIO(content), "<stdin>", encoding)
+    content = b"" if sys.stdin is None else sys.stdin.buffer.read()
+    if not content:
+        yield DocumentError("<stdin>: is empty")
+    elif content.decode(codec, "replace").lstrip()[:1] == "{":
+        yield from _read_lines(io.BytesIO(content), "<stdin>", codec)
     else:
-        yield _document("<stdin>", content, encoding)
+        yield _document("<stdin>", content, codec)
 
 
 def _document(name: str, content: bytes, encoding: str) -> _Item:
@@ -127,19 +147,30 @@ def _document(name: str, content: bytes, encoding: str) -> _Item:
         return DocumentError(f"{name}: is not {encoding} text (byte {error.start}): give its encoding")
 
 
-def _read_lines(lines: Iterable[bytes], name: str, encoding: str) -> Iterator[_Item]:
-    for number, line in enumerate(lines, start=1):
-        place = f"{name}:{number}"
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line.decode(encoding))
-        except UnicodeDecodeError as error:
-            yield DocumentError(f"{place}: is not {encoding} text (byte {error.start} of the line)")
-        except (ValueError, RecursionError) as error:
-            yield DocumentError(f"{place}: is not JSON: {error}")
-        else:
-            yield _from_record(record, place)
+def _read_lines(stream: BinaryIO, name: str, codec: str) -> Iterator[_Item]:
+    try:
+        for number, line in enumerate(_lines_of(stream, codec), start=1):
+            if line.strip():
+                yield _from_line(line, f"{name}:{number}", codec)
+    except UnicodeError as error:
+        yield DocumentError(f"{name}: is not {codec} text: {error}")
+
+
+def _lines_of(stream: BinaryIO, codec: str) -> Iterable[bytes | str]:
+    """Returns the lines, undecoded where the codec allows it, so that one bad line does not spoil the others."""
+    if "a\n".encode(codec).endswith(b"a\n"):
+        return stream
+    return stream.read().decode(codec).split("\n")
+
+
+def _from_line(line: bytes | str, place: str, codec: str) -> _Item:
+    try:
+        record = json.loads(line if isinstance(line, str) else line.decode(codec))
+    except UnicodeDecodeError as error:
+        return DocumentError(f"{place}: is not {codec} text (byte {error.start} of the line)")
+    except (ValueError, RecursionError) as error:
+        return DocumentError(f"{place}: is not JSON: {error}")
+    return _from_record(record, place)
 
 
 def _from_record(record: Any, place: str) -> _Item:

@@ -34,7 +34,8 @@ class PromptTemplate:
     Attributes:
         template: The prompt, with `{context}` and `{query}`.
         empty: The prompt when nothing is kept, with `{query}`.
-        source: One source, with `{text}` and any of `{number}`, `{title}`, `{id}`; an empty title leaves no gap.
+        source: One source, with `{text}` and any of `{number}`, `{title}`, `{id}`; without a title, `{title}` and the
+            white space after it go.
         separator: What stands between sources.
         max_tokens: The longest prompt to make, all included; the lowest-scored segments give way. `None`: no limit.
         tokenizer: What counts the tokens (see `tokens.Tokenizer`).
@@ -65,11 +66,21 @@ class PromptTemplate:
     def messages(self, context: Context, system: str = SYSTEM) -> list[dict[str, str]]:
         """Returns chat messages: `system`, then the sources and the question as the user's turn.
 
-        `max_tokens` covers the contents of both messages, not what a chat API adds around them.
+        `template` and `empty` are for `format` alone. `max_tokens` covers the contents of both messages, not what a
+        chat API adds around them.
+
+        Raises:
+            BudgetTooSmall: The messages would be too long even without any context.
         """
-        tokens = token_counter(self.tokenizer)(system)
-        left = None if self.max_tokens is None else max(0, self.max_tokens - tokens)
-        user = replace(self, template="{context}\n\nQuestion: {query}", empty="Question: {query}", max_tokens=left)
+        user = replace(self, template="{context}\n\nQuestion: {query}", empty="Question: {query}", max_tokens=None)
+        if self.max_tokens is not None:
+            count = token_counter(self.tokenizer)
+            left = self.max_tokens - count(system)
+            base = count(system) + count(user.format(replace(context, segments=())).text)
+            if base > self.max_tokens:
+                message = f"The messages have {base} tokens without any context: max_tokens is {self.max_tokens}"
+                raise BudgetTooSmall(message)
+            user = replace(user, max_tokens=left)
         return [{"role": "system", "content": system}, {"role": "user", "content": user.format(context).text}]
 
     def fit(self, context: Context) -> Context:
@@ -123,7 +134,8 @@ class PromptTemplate:
 
     def _fill_source(self, number: str, title: str, doc_id: str, text: str) -> str:
         source = self.source if title else _TITLE_AND_GAP.sub("", self.source)
-        return _fill(source, {"number": number, "title": title, "id": doc_id, "text": text})
+        one_line = " ".join(title.split())  # a line break in a title could pass for the start of another source
+        return _fill(source, {"number": number, "title": one_line, "id": doc_id, "text": text})
 
 
 def join_segments(document: Document | None, segments: Sequence[Segment]) -> str:

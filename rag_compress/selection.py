@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from math import floor
+from math import ceil, floor
 
 from rag_compress.budget import fit
 from rag_compress.checks import check_count, check_number
@@ -115,16 +115,24 @@ def _same_document(one: Segment, other: Segment) -> bool:
 def _distinct(segments: Sequence[Segment], order: Sequence[int], max_similarity: float) -> Iterator[int]:
     """Yields the positions, best first, whose words are not too similar to those of a better one elsewhere.
 
-    The Jaccard similarity of two sets of words is the size of their intersection over that of their union.
+    The Jaccard similarity of two sets of words is the size of their intersection over that of their union. Two sets
+    above a similarity share a word among the rarest of each, so that only those are looked up (Bayardo, Ma, Srikant,
+    "Scaling Up All Pairs Similarity Search", 2007).
     """
-    bags: dict[int, frozenset[str]] = {}
+    bags = {i: frozenset(words(segments[i].text)) for i in order}
+    frequency = Counter(word for bag in bags.values() for word in bag)
     holders: defaultdict[str, list[int]] = defaultdict(list)
     for i in order:
-        bag = frozenset(words(segments[i].text))
-        shared = Counter(j for word in bag for j in holders[word] if not _same_document(segments[i], segments[j]))
-        if any(n / (len(bag) + len(bags[j]) - n) > max_similarity for j, n in shared.items()):
+        rarest = sorted(bags[i], key=lambda word: (frequency[word], word))
+        telling = rarest[: len(rarest) - ceil(max_similarity * len(rarest)) + 1]
+        candidates = {j for word in telling for j in holders[word] if not _same_document(segments[i], segments[j])}
+        if any(_jaccard(bags[i], bags[j]) > max_similarity for j in candidates):
             continue
-        bags[i] = bag
-        for word in bag:
+        for word in telling:
             holders[word].append(i)
         yield i
+
+
+def _jaccard(one: frozenset[str], other: frozenset[str]) -> float:
+    shared = len(one & other)
+    return shared / (len(one) + len(other) - shared)

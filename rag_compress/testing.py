@@ -6,7 +6,7 @@ For the tests of this library and of yours: nothing here loads a model, uses the
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -52,7 +52,11 @@ class OverlapScorer:
 
 
 def check_context(before: Context, after: Context, template: PromptTemplate, max_tokens: int | None = None) -> None:
-    """Raises `AssertionError` unless a compressor kept its promises.
+    """Raises `AssertionError` unless a compressor kept its promises for one context.
+
+    Checked are: query and documents untouched, verbatim text, order, no overlap, not longer than before, within the
+    budget, and, where all is verbatim, that kept and dropped pieces together hold every visible character. That a batch
+    gives what its contexts give one by one is for the caller to check: it takes several.
 
     Args:
         before: What the compressor was given.
@@ -65,6 +69,9 @@ def check_context(before: Context, after: Context, template: PromptTemplate, max
     for segment in (*after.segments, *after.dropped):
         _check_sources(after, segment)
     _check_order(after)
+    if all(segment.verbatim for segment in (*before.segments, *after.segments)):
+        lost = _visible_places(before, before.segments) - _visible_places(after, (*after.segments, *after.dropped))
+        _check(not lost, f"{len(lost)} characters are neither kept nor dropped, the first at {min(lost, default=None)}")
     text = template.render_context(after)
     _check(len(text) <= len(template.render_context(before)), "the context is longer than before")
     if max_tokens is not None:
@@ -80,6 +87,12 @@ def _check_sources(context: Context, segment: Segment) -> None:
     if segment.verbatim:
         span = segment.spans[0]
         _check(segment.text == known[span.doc_id].text[span.start : span.end], f"{segment} is not verbatim")
+
+
+def _visible_places(context: Context, segments: Iterable[Segment]) -> set[tuple[str, int]]:
+    texts = {document.id: document.text for document in context.documents}
+    spans = [span for segment in segments for span in segment.spans]
+    return {(s.doc_id, i) for s in spans for i in range(s.start, s.end) if not texts[s.doc_id][i].isspace()}
 
 
 def _check_order(context: Context) -> None:

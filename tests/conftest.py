@@ -7,6 +7,6 @@ import os
 from hypothesis import HealthCheck, settings
 
 _COMMON = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow], "derandomize": True}
-settings.register_profile("default", max_examples=300, **_COMMON)
-settings.register_profile("thorough", max_examples=3000, **_COMMON)
+settings.register_profile("default", max_examples=400, **_COMMON)
+settings.register_profile("thorough", max_examples=4000, **_COMMON)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))

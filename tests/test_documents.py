@@ -54,7 +54,8 @@ def test_packed_lines_and_byte_order_marks(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "texts"), [(b' {"text": "a"}\n{"text": "b"}', ["a", "b"]), (b"plain\ntext", ["plain\ntext"])]
+    ("content", "texts"),
+    [(b'\xef\xbb\xbf {"text": "a"}\n{"text": "b"}', ["a", "b"]), (b"plain\ntext", ["plain\ntext"])],
 )
 def test_standard_input(content: bytes, texts: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Standard input is JSON lines if it starts with a brace, otherwise one text."""
@@ -106,7 +107,47 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     assert [d.text for d in read(tmp_path / "latin.txt", encoding="latin-1")] == ["é"]
 
 
-def test_unknown_encoding(tmp_path: Path) -> None:
-    """An unknown encoding is an error that names some that exist."""
-    with pytest.raises(InvalidInput, match="'utf-9': try utf-8"):
-        read(tmp_path, encoding="utf-9")
+@pytest.mark.parametrize("encoding", ["utf-9", "base64", "rot13", "undefined"])
+def test_unknown_encoding(encoding: str, tmp_path: Path) -> None:
+    """An encoding that is unknown, or none of text, is an error that names some that exist."""
+    with pytest.raises(InvalidInput, match=f"'{encoding}': try utf-8"):
+        read(tmp_path, encoding=encoding)
+
+
+def test_other_encodings(tmp_path: Path) -> None:
+    """JSON lines and texts are read in encodings of two bytes, too."""
+    (tmp_path / "a.jsonl").write_text('{"text": "é"}\n{"text": "ü"}\n', encoding="utf-16")
+    (tmp_path / "b.txt").write_text("ö", encoding="utf-16")
+    assert [d.text for d in read(tmp_path, encoding="utf-16")] == ["é", "ü", "ö"]
+    (tmp_path / "a.jsonl").write_bytes(b"\xff\xfe{\x00\n")
+    errors: list[DocumentError] = []
+    list(read_documents([tmp_path / "a.jsonl"], "utf-16", errors.append))
+    assert "is not" in str(errors[0])
+
+
+def test_links(tmp_path: Path) -> None:
+    """Linked folders are read, each once, and a circle of links ends."""
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "a.txt").write_text("a")
+    (tmp_path / "docs" / "link").symlink_to(tmp_path / "real")
+    (tmp_path / "real" / "circle").symlink_to(tmp_path / "docs")
+    assert [d.text for d in read(tmp_path / "docs")] == ["a"]
+
+
+def test_an_altered_gzip_file(tmp_path: Path) -> None:
+    """A gzip file with a wrong byte is named."""
+    content = bytearray(gzip.compress(b'{"text": "a"}' * 50))
+    content[10] ^= 0xFF
+    (tmp_path / "a.jsonl.gz").write_bytes(content)
+    (failure,) = failures(tmp_path / "a.jsonl.gz")
+    assert failure.startswith(f"{tmp_path / 'a.jsonl.gz'}")
+
+
+def test_no_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty name, an empty standard input and a closed one are errors."""
+    assert "not the name of a file" in failures("")[0]
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"")))
+    assert failures("-") == ["<stdin>: is empty"]
+    monkeypatch.setattr(sys, "stdin", None)
+    assert failures("-") == ["<stdin>: is empty"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from rag_compress import Context, Document, PromptTemplate, Segment, Selection
@@ -74,6 +76,22 @@ def test_near_copies() -> None:
     same = Document("d", "yes. yes.")
     twice = Context("q", (same,), (Segment.of(same, 0, 4), Segment.of(same, 5, 9)))
     assert len(Selection(max_similarity=0.0)([twice])[0].segments) == 2
+
+
+@pytest.mark.parametrize("limit", [0.0, 0.3, 0.5, 0.99, 1.0])
+def test_near_copies_by_brute_force(limit: float) -> None:
+    """What is dropped is exactly what is too similar to a better piece that was kept."""
+    rng = random.Random(0)
+    texts = [
+        " ".join(rng.choices(["alpha", "beta", "gamma", "delta", "omega"], k=rng.randint(1, 5))) for _ in range(80)
+    ]
+    (after,) = Selection(max_similarity=limit)([Context.whole("q", texts)])
+    kept: list[set[str]] = []
+    for text in texts:
+        bag = set(text.split())
+        if all(len(bag & other) / len(bag | other) <= limit for other in kept):
+            kept.append(bag)
+    assert [set(segment.text.split()) for segment in after.segments] == kept
 
 
 def test_choosing_again() -> None:

@@ -13,7 +13,11 @@ from rag_compress.testing import HashEncoder, OverlapScorer, check_context
 
 DOCUMENTS = (Document("a", "one two three"), Document("b", "four five"))
 BEFORE = Context.whole("q", DOCUMENTS)
-GOOD = replace(BEFORE, segments=(Segment.of(DOCUMENTS[0], 0, 3), Segment.of(DOCUMENTS[1], 0, 4)))
+GOOD = replace(
+    BEFORE,
+    segments=(Segment.of(DOCUMENTS[0], 0, 3), Segment.of(DOCUMENTS[1], 0, 4)),
+    dropped=(Segment.of(DOCUMENTS[0], 4), Segment.of(DOCUMENTS[1], 5)),
+)
 A, B = GOOD.segments
 
 
@@ -28,6 +32,7 @@ def test_a_good_result_passes() -> None:
         (replace(GOOD, query="other"), "query changed"),
         (replace(GOOD, documents=DOCUMENTS[:1]), "documents changed"),
         (replace(GOOD, documents=DOCUMENTS[::-1]), "documents changed"),
+        (replace(GOOD, dropped=()), "neither kept nor dropped"),
         (replace(GOOD, segments=(B, A)), "not in the order"),
         (replace(GOOD, segments=(A, A)), "overlap"),
         (replace(GOOD, segments=(replace(A, text="One"),)), "not verbatim"),

@@ -19,7 +19,8 @@ def main() -> None:
     from rag_compress.cli.app import app
 
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(encoding="utf-8", errors="replace")  # type: ignore[union-attr]
+        if stream is not None:  # it is None when the caller closed it
+            stream.reconfigure(encoding="utf-8", errors="replace")  # type: ignore[union-attr]
     try:
         app(standalone_mode=True)
     except BrokenPipeError:  # the reader of our output has gone, as with `| head`

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 import rag_compress
-from rag_compress.cli.options import Encoder, Output, Retrieval, Scorer
+from rag_compress.cli.options import MINILM, Output, Retrieval, Scorer, Scoring, Sources
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -31,8 +31,6 @@ MaxTokens = Annotated[int | None, typer.Option(help="The most tokens that the so
 Tokenizer = Annotated[
     str | None, typer.Option(help="What counts tokens: a tokenizer.json or a tiktoken name; by default an estimate.")
 ]
-
-MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 
 
 @app.callback(invoke_without_command=True)
@@ -68,7 +66,7 @@ def index(
     """Index documents, for `search` and `compress --index`."""
     from rag_compress.cli.index import build_index
 
-    build_index(documents, out, method, encoder, passage_words, encoding, skip_errors)
+    build_index(Sources(documents, encoding, skip_errors), out, method, encoder, passage_words)
 
 
 @app.command()
@@ -100,10 +98,13 @@ def compress(
         float | None, typer.Option(help="Drop near-copies from other documents (0 to 1).")
     ] = None,
     scorer: Annotated[Scorer, typer.Option(help="What scores the sentences.")] = Scorer.lexical,
-    encoder: EncoderName = MINILM,
+    encoder: Annotated[str | None, typer.Option(help="The model of --scorer biencoder: its name or folder.")] = None,
+    language: Annotated[
+        str | None, typer.Option(help="Of the documents, as en or de; by default from the script.")
+    ] = None,
     tokenizer: Tokenizer = None,
     output: Annotated[Output, typer.Option("--output", "-o", help="What to print.")] = Output.prompt,
-    encoding: Encoding = "utf-8",
+    encoding: Annotated[str | None, typer.Option(help="The encoding of the files.  [default: utf-8]")] = None,
     skip_errors: SkipErrors = False,
 ) -> None:
     """Compress what was retrieved for a question into a prompt.
@@ -120,10 +121,14 @@ def compress(
         "neighbours": neighbours,
         "max_similarity": max_similarity,
     }
-    source = index if index is not None else documents
-    if not source or (index is not None and documents):
+    if bool(documents) == (index is not None):
         raise typer.BadParameter("Give either documents (- for standard input) or --index.")
-    run_compress(query, source, k, selection, Encoder(scorer, encoder), tokenizer, output, encoding, skip_errors)
+    if index is not None and (encoding or skip_errors):
+        raise typer.BadParameter("--encoding and --skip-errors are for reading documents, not for --index.")
+    if encoder and scorer is not Scorer.biencoder:
+        raise typer.BadParameter("--encoder is for --scorer biencoder.")
+    source = Sources(documents or [], encoding or "utf-8", skip_errors) if index is None else index
+    run_compress(query, source, k, selection, Scoring(scorer, encoder, language), tokenizer, output)
 
 
 @app.command()

@@ -2,41 +2,40 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rag_compress.checks import check_count
-from rag_compress.cli.options import Encoder, Output, Scorer
+from rag_compress.cli.options import MINILM, Output, Scorer, Scoring, Sources
 from rag_compress.cli.reading import Skipped, read
-from rag_compress.cli.view import show_context, show_counts, stderr, token_counts, working
+from rag_compress.cli.view import show_context, show_counts, stderr, to_json, token_counts, working
 from rag_compress.compressors.extractive import ExtractiveCompressor
 from rag_compress.prompts import PromptTemplate
 from rag_compress.selection import Selection
 from rag_compress.stages import Stage
+from rag_compress.text import cut
 from rag_compress.tokens import token_counter
 from rag_compress.types import Context, Segment
 
 
 def run_compress(
     query: str,
-    source: Path | Sequence[str],
+    source: Path | Sources,
     k: int,
     limits: Mapping[str, Any],
-    encoder: Encoder,
+    scoring: Scoring,
     tokenizer: str | None,
     output: Output,
-    encoding: str,
-    skip_errors: bool,
 ) -> None:
     """Prints the prompt of a question over an index folder or documents."""
     check_count("k", k, least=1)
     template = PromptTemplate(tokenizer=token_counter(tokenizer)) if tokenizer else PromptTemplate()
-    compressor = _compressor(limits, template, encoder)
-    context, skipped = _retrieved(query, source, k, encoding, skip_errors)
+    compressor = _compressor(limits, template, scoring)
+    context, skipped = _retrieved(query, source, k)
     with working("compressing"):
         (context,) = compressor([context])
     _print(context, template, output)
@@ -45,28 +44,25 @@ def run_compress(
     skipped.exit()
 
 
-def _compressor(limits: Mapping[str, Any], template: PromptTemplate, encoder: Encoder) -> Stage:
-    given = {name: value for name, value in limits.items() if value is not None and value != 0}
-    if limits["max_tokens"] == 0:
-        given["max_tokens"] = 0
-    if encoder.scorer is Scorer.lexical:
-        return ExtractiveCompressor.default(**given, template=template)
+def _compressor(limits: Mapping[str, Any], template: PromptTemplate, scoring: Scoring) -> Stage:
+    given = {name: value for name, value in limits.items() if value is not None}
+    splitter = partial(cut, language=scoring.language)
+    if scoring.scorer is Scorer.lexical:
+        return replace(ExtractiveCompressor.default(**given, template=template), splitter=splitter)
     from rag_compress.models.torch import SentenceTransformerEncoder
     from rag_compress.scorers.biencoder import BiEncoderScorer
 
-    scorer = BiEncoderScorer(SentenceTransformerEncoder(encoder.model))
-    return ExtractiveCompressor(scorer, Selection(**given, template=template))
+    scorer = BiEncoderScorer(SentenceTransformerEncoder(scoring.encoder or MINILM))
+    return ExtractiveCompressor(scorer, Selection(**given, template=template), splitter)
 
 
-def _retrieved(
-    query: str, source: Path | Sequence[str], k: int, encoding: str, skip_errors: bool
-) -> tuple[Context, Skipped]:
+def _retrieved(query: str, source: Path | Sources, k: int) -> tuple[Context, Skipped]:
     if isinstance(source, Path):
         from rag_compress.retrievers import load_retriever
 
         with working("retrieving"):
             return Context.whole(query, load_retriever(source).retrieve([query], k)[0]), Skipped()
-    documents, skipped = read(source, encoding, skip_errors)
+    documents, skipped = read(source)
     if len(documents) <= k:
         return Context.whole(query, documents), skipped
     from rag_compress.retrievers.bm25 import BM25Retriever
@@ -81,7 +77,7 @@ def _print(context: Context, template: PromptTemplate, output: Output) -> None:
     if output is Output.view:
         show_context(context)
     elif output is Output.json:
-        sys.stdout.write(json.dumps(_record(context, template), ensure_ascii=False, default=str) + "\n")
+        sys.stdout.write(to_json(_record(context, template)) + "\n")
     else:
         sys.stdout.write(template.format(context).text + "\n")
 

@@ -19,6 +19,7 @@ EXTRAS = {
     "gpu": ("onnxruntime-gpu", "tokenizers", "faiss-gpu"),
     "torch": ("torch", "transformers", "sentence-transformers"),
     "rank-bm25": ("rank-bm25",),
+    "tokenizers": ("tokenizers",),
     "tiktoken": ("tiktoken",),
     "langchain": ("langchain-core",),
     "llama-index": ("llama-index-core",),
@@ -98,6 +99,8 @@ def _torch_device() -> str | None:
         import torch
     except ImportError:
         return None
+    except OSError as error:  # a library of its own is missing
+        return f"broken: {error}"
     return str(torch.cuda.get_device_name(0)) if torch.cuda.is_available() else "cpu"
 
 
@@ -106,6 +109,8 @@ def _faiss_device() -> str | None:
         import faiss
     except ImportError:
         return None
+    except OSError as error:
+        return f"broken: {error}"
     gpus = getattr(faiss, "get_num_gpus", lambda: 0)()
     return f"{gpus} GPU(s)" if gpus else "cpu"
 

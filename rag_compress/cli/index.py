@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,10 +9,10 @@ from pathlib import Path
 
 from rich.text import Text
 
-from rag_compress.cli.options import Retrieval
+from rag_compress.checks import check_count
+from rag_compress.cli.options import Retrieval, Sources
 from rag_compress.cli.reading import read
-from rag_compress.cli.view import progress, stderr, stdout, working
-from rag_compress.errors import InvalidInput
+from rag_compress.cli.view import progress, stderr, stdout, to_json, visible, working
 from rag_compress.models.protocols import Encoder
 from rag_compress.retrievers import (
     BM25Retriever,
@@ -29,19 +28,10 @@ from rag_compress.types import Document
 _EXCERPT, _BATCH = 160, 256
 
 
-def build_index(
-    sources: Sequence[str],
-    out: Path,
-    method: Retrieval,
-    encoder: str,
-    passage_words: int,
-    encoding: str,
-    skip_errors: bool,
-) -> None:
+def build_index(sources: Sources, out: Path, method: Retrieval, encoder: str, passage_words: int) -> None:
     """Reads documents, cuts them into passages, indexes and saves them."""
-    if passage_words < 0:
-        raise InvalidInput(f"--passage-words must be at least 0, not {passage_words}")
-    documents, skipped = read(sources, encoding, skip_errors)
+    check_count("passage_words", passage_words)
+    documents, skipped = read(sources)
     passages = documents
     if passage_words:
         cut = progress(documents, "cutting", len(documents))
@@ -60,9 +50,8 @@ def search_index(folder: Path, query: str, k: int, encoder: str | None, as_json:
         (found,) = load_retriever(folder, _encoder(encoder) if encoder else None).retrieve([query], k)
     for document in found:
         if as_json:
-            record = {"id": document.id, "score": document.score, "title": document.title, "text": document.text}
-            record["metadata"] = dict(document.metadata)  # type: ignore[assignment]
-            sys.stdout.write(json.dumps(record, ensure_ascii=False) + "\n")
+            record = {name: getattr(document, name) for name in ("id", "score", "title", "text", "metadata")}
+            sys.stdout.write(to_json(record) + "\n")
         else:
             stdout.print(_line(document))
     if not found:
@@ -97,6 +86,6 @@ def _encoder(name: str) -> Encoder:
 
 
 def _line(document: Document) -> Text:
-    text = " ".join(document.text.split())
+    text = visible(document.text)
     excerpt = text if len(text) <= _EXCERPT else text[: _EXCERPT - 1] + "…"
     return Text.assemble((f"{document.score:7.3f} ", "dim"), (document.id, "bold cyan"), f"  {excerpt}")

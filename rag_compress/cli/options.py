@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -30,8 +31,21 @@ class Output(StrEnum):
     view = "view"
 
 
-class Encoder(NamedTuple):
-    """A scorer and the model that it may need."""
+MINILM = "sentence-transformers/all-MiniLM-L6-v2"
+"""The encoder where none is named."""
+
+
+class Sources(NamedTuple):
+    """What to read, and how."""
+
+    names: Sequence[str]
+    encoding: str
+    skip_errors: bool
+
+
+class Scoring(NamedTuple):
+    """How sentences are cut and scored: the scorer, the encoder that it may need, and the language of the text."""
 
     scorer: Scorer
-    model: str
+    encoder: str | None
+    language: str | None

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 
 from rag_compress.cli import SKIPPED
+from rag_compress.cli.options import Sources
 from rag_compress.cli.view import progress, stderr
-from rag_compress.documents import raise_error, read_documents
+from rag_compress.documents import TEXT_SUFFIXES, raise_error, read_documents
 from rag_compress.errors import DocumentError, InvalidInput
 from rag_compress.types import Document
 
@@ -23,7 +23,7 @@ class Skipped(list[DocumentError]):
             sys.exit(SKIPPED)
 
 
-def read(sources: Sequence[str], encoding: str, skip_errors: bool) -> tuple[list[Document], Skipped]:
+def read(sources: Sources) -> tuple[list[Document], Skipped]:
     """Returns the documents, and those that were left out.
 
     Raises:
@@ -31,12 +31,13 @@ def read(sources: Sequence[str], encoding: str, skip_errors: bool) -> tuple[list
         InvalidInput: There is none.
     """
     skipped = Skipped()
-    on_error = skipped.append if skip_errors else raise_error
-    documents = list(progress(read_documents(sources, encoding, on_error), "reading"))
+    on_error = skipped.append if sources.skip_errors else raise_error
+    documents = list(progress(read_documents(sources.names, sources.encoding, on_error), "reading"))
     for error in skipped[:_SHOWN]:
         stderr.print(f"skipped {error}", style="yellow", markup=False, soft_wrap=True)
     if len(skipped) > _SHOWN:
         stderr.print(f"skipped {len(skipped) - _SHOWN} more", style="yellow")
     if not documents:
-        raise InvalidInput(f"No documents found in {', '.join(sources)}")
+        suffixes = " ".join(sorted(TEXT_SUFFIXES))
+        raise InvalidInput(f"No documents found in {', '.join(sources.names)}: of folders, {suffixes} are read")
     return documents, skipped

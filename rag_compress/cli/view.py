@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from itertools import groupby
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -21,6 +23,8 @@ stdout = Console(soft_wrap=True, highlight=False)
 stderr = Console(stderr=True, highlight=False)
 
 _KEPT, _DROPPED = "bold green", "dim"
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def show_context(context: Context, most_dropped: int | None = None) -> None:
@@ -65,6 +69,17 @@ def token_counts(context: Context, template: PromptTemplate) -> tuple[int, int]:
     return count(template.render_context(whole)), count(template.render_context(context))
 
 
+def to_json(record: Mapping[str, Any]) -> str:
+    """Returns a record as JSON; lone surrogates, which no stream can carry, as escapes, so that nothing is altered."""
+    text = json.dumps(record, ensure_ascii=False, default=str)
+    return _SURROGATE.sub(lambda match: f"\\u{ord(match.group()):04x}", text)
+
+
+def visible(text: str) -> str:
+    """Returns a text on one line, without what could command the terminal."""
+    return _CONTROL.sub("\ufffd", " ".join(text.split()))
+
+
 def progress(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
     """Yields the items, under a progress bar on stderr if that is a terminal."""
     if not stderr.is_terminal:
@@ -83,9 +98,9 @@ def working(description: str) -> Iterator[None]:
 
 
 def _heading(number: int, document: Document) -> Text:
-    heading = Text(f"[{number}] {document.title or document.id}", style="bold")
+    heading = Text(f"[{number}] {visible(document.title or document.id)}", style="bold")
     if document.title and document.title != document.id:
-        heading.append(f"  {document.id}", style="not bold cyan")
+        heading.append(f"  {visible(document.id)}", style="not bold cyan")
     if document.score is not None:
         heading.append(f"  {document.score:.2f}", style="not bold dim")
     return heading
@@ -93,7 +108,7 @@ def _heading(number: int, document: Document) -> Text:
 
 def _line(mark: str, segment: Segment) -> Text:
     score = "    " if segment.score is None else f"{segment.score:4.2f}"
-    return Text(f"  {mark} {score} {' '.join(segment.text.split())}", style=_KEPT if mark == "+" else _DROPPED)
+    return Text(f"  {mark} {score} {visible(segment.text)}", style=_KEPT if mark == "+" else _DROPPED)
 
 
 def _pieces(context: Context, document: Document) -> list[tuple[str, Segment]]:

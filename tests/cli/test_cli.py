@@ -118,6 +118,20 @@ def test_budget_by_a_tokenizer(run: Run, folder: Path, tmp_path: Path) -> None:
     assert json.loads(run("compress", "river", folder, "--max-tokens", 0, *options).out)["compressed_tokens"] == 0
 
 
+def test_limits_of_zero(run: Run, folder: Path) -> None:
+    """A limit of 0 is a limit: everything passes a threshold of 0, and nothing fits a ratio of 0."""
+    everything = json.loads(run("compress", "river", folder, "--threshold", 0, "-o", "json").out)
+    assert len(everything["segments"]) == 3
+    assert json.loads(run("compress", "river", folder, "--max-ratio", 0, "-o", "json").out)["segments"] == []
+
+
+def test_language(run: Run, tmp_path: Path) -> None:
+    """The language that is named decides where a sentence ends."""
+    (tmp_path / "a.txt").write_text("Er kam am 5. Mai an den Fluss. Es war gut.")
+    options = ["--threshold", 0, "-o", "json"]
+    assert len(json.loads(run("compress", "Fluss", tmp_path, *options, "--language", "de").out)["segments"]) == 2
+
+
 def test_index_search_compress(run: Run, folder: Path, tmp_path: Path) -> None:
     """An index is built once, searched, and compressed from; an older one is replaced."""
     for _ in range(2):
@@ -146,7 +160,8 @@ def test_passages(run: Run, tmp_path: Path) -> None:
     """Long documents are indexed as passages that know their place; 0 words means whole documents."""
     (tmp_path / "long.txt").write_text("The river is long. " * 100)
     run("index", tmp_path / "long.txt", "--out", tmp_path / "index", "--passage-words", 50)
-    assert json.loads(run("search", tmp_path / "index", "river", "--json", "-k", 1).out)["metadata"]["start"] == 0
+    found = json.loads(run("search", tmp_path / "index", "river", "--json", "-k", 1).out)
+    assert found["metadata"]["passage_of"]["start"] == 0
     run("index", tmp_path / "long.txt", "--out", tmp_path / "whole", "--passage-words", 0)
     assert len(BM25Retriever.load(tmp_path / "whole").documents) == 1
 
@@ -187,6 +202,7 @@ def test_a_failed_index_leaves_nothing(run: Run, folder: Path, tmp_path: Path) -
         (["--max-tokens", "many"], "--max-tokens"),
         (["--no-such-flag"], "no-such-flag"),
         (["--index", "x"], "either documents"),
+        (["--encoder", "x"], "--encoder is for --scorer biencoder"),
     ],
 )
 def test_wrong_usage(run: Run, folder: Path, arguments: list[str], message: str) -> None:
@@ -202,6 +218,9 @@ def test_wrong_usage(run: Run, folder: Path, arguments: list[str], message: str)
         (["compress", "q"], 2, "either documents"),
         (["compress", "q", "absent.txt"], 1, "absent.txt: cannot be read: No such file"),
         (["compress", "q", "--index", "absent"], 1, "no index in absent"),
+        (["compress", "q", "--index", "absent", "--skip-errors"], 2, "not for --index"),
+        (["compress", "q", ""], 1, "not the name of a file"),
+        (["index", "absent", "--out", "x", "--passage-words", "-1"], 2, "passage_words must be an integer"),
         (["search", "absent", "q"], 1, "no index in absent"),
         (["index", "absent", "--out", "x"], 1, "absent: cannot be read"),
         (["nonsense"], 2, "nonsense"),
@@ -224,11 +243,14 @@ def test_an_empty_folder(run: Run, tmp_path: Path) -> None:
 
 def test_odd_text(run: Run, tmp_path: Path) -> None:
     """Lone surrogates and control characters in documents reach stdout as something printable."""
-    (tmp_path / "a.jsonl").write_text('{"text": "A river \\ud800 \\u0000 [bold]x[/bold]."}')
+    (tmp_path / "a.jsonl").write_text('{"text": "A river \\ud800 \\u0000 \\u001b [bold]x[/bold]."}')
     for output in ("prompt", "json", "view"):
         result = run("compress", "river", tmp_path, "-o", output)
         assert result.code == 0
         assert "[bold]x[/bold]" in result.out
+        assert "\x1b" not in result.out or output == "prompt"
+        if output == "json":
+            assert json.loads(result.out)["segments"][0]["text"].startswith("A river \ud800 \x00 \x1b")
 
 
 def test_demo(run: Run) -> None:

@@ -1,0 +1,79 @@
+"""Draws evidence recall against the share of words kept: each set, and the mean over sets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+
+import matplotlib.pyplot as plt
+
+Curve = Sequence[float]
+Curves = Mapping[str, Curve]
+"""Percentages by system, one for each share of the words."""
+
+_COLOURS = {"lead": "#9aa0a6", "random": "#c9b27c", "bm25": "#4c78a8", "lexical": "#e45756", "biencoder": "#54a24b"}
+_MORE_COLOURS = ("#b279a2", "#f58518", "#72b7b2", "#9d755d")
+
+
+def plot_sets(curves: Mapping[str, Curves], shares: Sequence[float], file: Path, columns: int = 4) -> None:
+    """Writes one small plot for each set, all on the same axes, with one legend."""
+    rows = -(-len(curves) // columns)
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(2.9 * columns, 2.5 * rows), sharex=True, sharey=True, squeeze=False
+    )
+    colours = _colours({system for systems in curves.values() for system in systems})
+    for axis, (name, systems) in zip(axes.flat, curves.items(), strict=False):
+        _draw(axis, systems, shares, colours)
+        axis.set_title(name, fontsize=10)
+    for axis in axes.flat[len(curves) :]:
+        axis.set_visible(False)
+    lines = dict(line for axis in axes.flat for line in zip(*reversed(axis.get_legend_handles_labels()), strict=True))
+    figure.legend(lines.values(), lines.keys(), loc="upper center", ncols=len(lines), frameon=False)
+    figure.supxlabel("words kept, %", fontsize=10)
+    figure.supylabel("evidence sentences kept, %", fontsize=10)
+    figure.tight_layout(rect=(0, 0, 1, 1 - 0.32 / (2.5 * rows)))
+    _save(figure, file)
+
+
+def plot_mean(curves: Curves, shares: Sequence[float], file: Path, title: str) -> None:
+    """Writes one plot; its legend lists the systems from the highest curve to the lowest."""
+    figure, axis = plt.subplots(figsize=(6.4, 4.2))
+    best_first = dict(sorted(curves.items(), key=lambda curve: -sum(curve[1])))
+    _draw(axis, best_first, shares, _colours(set(curves)))
+    axis.set_title(title, fontsize=11)
+    axis.set_xlabel("words kept, %")
+    axis.set_ylabel("evidence sentences kept, %")
+    axis.legend(frameon=False, loc="lower right")
+    figure.tight_layout()
+    _save(figure, file)
+
+
+def _colours(systems: set[str]) -> dict[str, str]:
+    """Returns a colour for each system, always the same for the baselines."""
+    others = zip(sorted(systems - set(_COLOURS)), cycle(_MORE_COLOURS), strict=False)
+    return _COLOURS | dict(others)
+
+
+def _draw(axis: Any, curves: Curves, shares: Sequence[float], colours: Mapping[str, str]) -> None:
+    x = [0, *(100 * share for share in shares)]
+    axis.plot([0, x[-1]], [0, x[-1]], color="#dddddd", linewidth=1, zorder=0)
+    for system, values in curves.items():
+        axis.plot(x, [0, *values], color=colours[system], marker="o", markersize=3, linewidth=1.6, label=system)
+    axis.set_xlim(0, x[-1] * 1.02)
+    axis.set_ylim(0, 101)
+    axis.set_xticks([100 * share for share in shares])
+    axis.grid(axis="y", color="#eeeeee")
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.tick_params(labelsize=8)
+
+
+def _save(figure: Any, file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(file, dpi=130, metadata={"Software": None})
+    plt.close(figure)

