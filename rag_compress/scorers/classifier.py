@@ -20,10 +20,14 @@ from rag_compress.models.onnx import forget_sessions, open_session
 from rag_compress.models.protocols import Passage
 from rag_compress.models.windows import Reading, Window, WindowCutter, load_tokenizer, pool
 from rag_compress.scorers.lexical import LexicalScorer
+from rag_compress.words import words
 
 _BUNDLED = Path(__file__).parent.parent / "models" / "bundled"
 _LOWEST = -12.0
 """The logit of what the model cannot read: a sentence without tokens, a passage without sentences."""
+_LEXICAL = 8.0
+"""How many times BM25 counts beside the sentence's logit, as in training, where a first guess is needed."""
+_BRIDGES = 3
 
 
 @dataclass(frozen=True)
@@ -76,8 +80,8 @@ class ClassifierScorer:
         weights = _load(self.folder).calibration["sentence"]
         lexical = LexicalScorer().score(queries, passages)
         return [
-            [_probabilities(weights, rows) for rows in features(group, scores)]
-            for group, scores in zip(self.evidence(queries, passages), lexical, strict=True)
+            [_probabilities(weights, rows) for rows in features(group, evidence, scores)]
+            for group, evidence, scores in zip(passages, self.evidence(queries, passages), lexical, strict=True)
         ]
 
     def relevance(self, queries: Sequence[str], passages: Sequence[Sequence[Passage]]) -> list[NDArray[np.float32]]:
@@ -85,8 +89,8 @@ class ClassifierScorer:
         weights = _load(self.folder).calibration["passage"]
         lexical = LexicalScorer().score(queries, passages)
         return [
-            _probabilities(weights, passage_features(group, scores))
-            for group, scores in zip(self.evidence(queries, passages), lexical, strict=True)
+            _probabilities(weights, passage_features(group, evidence, scores))
+            for group, evidence, scores in zip(passages, self.evidence(queries, passages), lexical, strict=True)
         ]
 
     def evidence(self, queries: Sequence[str], passages: Sequence[Sequence[Passage]]) -> list[list[Evidence]]:
@@ -121,35 +125,63 @@ class Evidence(NamedTuple):
     passage: float
 
 
-SENTENCE_FEATURES = ("sentence", "passage", "behind", "lexical", "before", "best")
-PASSAGE_FEATURES = ("passage", "behind", "best")
+SENTENCE_FEATURES = ("sentence", "passage", "behind", "lexical", "before", "best", "bridge")
+PASSAGE_FEATURES = ("passage", "behind", "best", "bridge")
 
 
-def features(evidence: Sequence[Evidence], lexical: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float64]]:
-    """Returns, for each passage of one query, float64 `(sentences, 6)`, what probabilities are made from.
+def features(
+    passages: Sequence[Passage], evidence: Sequence[Evidence], lexical: Sequence[NDArray[np.float32]]
+) -> list[NDArray[np.float64]]:
+    """Returns, for each passage of one query, float64 `(sentences, 7)`, what probabilities are made from.
 
     The columns (`SENTENCE_FEATURES`) are the model's logits of the sentence and of its passage; how far the latter is
     behind that of the query's best passage; the BM25 scores of the sentence, of the one before it (which often says
-    what this one is about), and of the best sentence of the passage.
+    what this one is about), and of the best sentence of the passage; and the passage's bridge.
     """
-    highest = max((each.passage for each in evidence), default=0.0)
     tables = []
-    for each, scores in zip(evidence, lexical, strict=True):
-        of_passage = np.tile([each.passage, each.passage - highest], (len(scores), 1))
-        before = np.concatenate([[0.0], scores[:-1]])[: len(scores)]
-        best = np.full(len(scores), scores.max(initial=0.0))
-        tables.append(np.column_stack([each.sentences, of_passage, scores, before, best]).astype(np.float64))
+    rows = passage_features(passages, evidence, lexical)
+    for each, scores, (passage, behind, best, bridge) in zip(evidence, lexical, rows, strict=True):
+        table = np.empty((len(scores), len(SENTENCE_FEATURES)))
+        before = np.concatenate([[0.0], scores])[: len(scores)]
+        for column, values in enumerate((each.sentences, passage, behind, scores, before, best, bridge)):
+            table[:, column] = values
+        tables.append(table)
     return tables
 
 
-def passage_features(evidence: Sequence[Evidence], lexical: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
-    """Returns float64 `(passages, 3)` for the passages of one query: as `features`, of the passage alone."""
+def passage_features(
+    passages: Sequence[Passage], evidence: Sequence[Evidence], lexical: Sequence[NDArray[np.float32]]
+) -> NDArray[np.float64]:
+    """Returns float64 `(passages, 4)` for the passages of one query: `features`, as far as they are the passage's."""
     highest = max((each.passage for each in evidence), default=0.0)
-    rows = [
-        (each.passage, each.passage - highest, scores.max(initial=0.0))
-        for each, scores in zip(evidence, lexical, strict=True)
+    table = np.zeros((len(passages), len(PASSAGE_FEATURES)))
+    for row, each, scores in zip(table, evidence, lexical, strict=True):
+        row[:3] = each.passage, each.passage - highest, scores.max(initial=0.0)
+    table[:, 3] = _bridges(passages, evidence, lexical)
+    return table
+
+
+def _bridges(
+    passages: Sequence[Passage], evidence: Sequence[Evidence], lexical: Sequence[NDArray[np.float32]]
+) -> list[float]:
+    """Returns for each passage how surely one of the three best sentences elsewhere names its title.
+
+    A question that takes two steps often says nothing of the second passage; the evidence in the first one names it.
+    """
+    pairs = zip(evidence, lexical, strict=True)
+    likely = [1 / (1 + np.exp(-np.clip(each.sentences + _LEXICAL * scores, -30, 30))) for each, scores in pairs]
+    ranked = sorted(((p, i, j) for i, array in enumerate(likely) for j, p in enumerate(array)), reverse=True)[:_BRIDGES]
+    best = [(p, passages[i].title, set(words(_sentence(passages[i], j)))) for p, i, j in ranked]
+    titles = [(passage.title, set(words(passage.title))) for passage in passages]
+    return [
+        max((float(p) * len(own & named) / len(own) for p, other, named in best if own and other != title), default=0.0)
+        for title, own in titles
     ]
-    return np.array(rows, dtype=np.float64).reshape(-1, len(PASSAGE_FEATURES))
+
+
+def _sentence(passage: Passage, place: int) -> str:
+    start, end = passage.sentences[place]
+    return passage.text[start:end]
 
 
 @dataclass(frozen=True)

@@ -80,12 +80,12 @@ def _rows(scorer: ClassifierScorer, examples: Sequence[Example]) -> tuple[NDArra
     groups = [[labelled.passage for labelled in example.passages] for example in examples]
     sentences, passages = [], []
     evidence, lexical = scorer.evidence(queries, groups), LexicalScorer().score(queries, groups)
-    for example, found, scores in zip(examples, evidence, lexical, strict=True):
-        for labelled, rows in zip(example.passages, features(found, scores), strict=True):
+    for example, group, found, scores in zip(examples, groups, evidence, lexical, strict=True):
+        for labelled, rows in zip(example.passages, features(group, found, scores), strict=True):
             if labelled.labels is not None:
                 sentences.append(np.column_stack([rows, labelled.labels]))
         gold = [np.nan if labelled.gold is None else float(labelled.gold) for labelled in example.passages]
-        passages.append(np.column_stack([passage_features(found, scores), gold]))
+        passages.append(np.column_stack([passage_features(group, found, scores), gold]))
     table = np.concatenate([np.zeros((0, len(PASSAGE_FEATURES) + 1)), *passages])
     return np.concatenate([np.zeros((0, len(SENTENCE_FEATURES) + 1)), *sentences]), table[~np.isnan(table[:, -1])]
 

@@ -22,7 +22,7 @@ from rag_compress.text import cut
 
 pytest.importorskip("torch")
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
-CALIBRATION = {"sentence": [0.1, 1.0, 0.5, 0.0, 2.0, 0.0, 0.0], "passage": [-0.1, 2.0, 0.0, 0.0]}
+CALIBRATION = {"sentence": [0.1, 1.0, 0.5, 0.0, 2.0, 0.0, 0.0, 0.0], "passage": [-0.1, 2.0, 0.0, 0.0, 0.0]}
 
 
 @pytest.fixture(scope="module")
@@ -106,13 +106,23 @@ def test_lexical_evidence_counts(scorer: ClassifierScorer, folder: Path) -> None
 
 def test_features_by_hand() -> None:
     """A sentence is judged with its passage, how that one compares, and the words around."""
+    passages = [Passage("x", "a. b.", [(0, 2), (3, 5)]), Passage("", "", [])]
     evidence = [Evidence(np.array([1, 2], np.float32), 3.0), Evidence(np.zeros(0, np.float32), 5.0)]
     lexical = [np.array([0.5, 0.25], np.float32), np.zeros(0, np.float32)]
-    first, second = features(evidence, lexical)
-    assert first.tolist() == [[1, 3, -2, 0.5, 0, 0.5], [2, 3, -2, 0.25, 0.5, 0.5]]
-    assert second.shape == (0, 6)
-    assert passage_features(evidence, lexical).tolist() == [[3, -2, 0.5], [5, 0, 0]]
-    assert features([], []) == []
+    first, second = features(passages, evidence, lexical)
+    assert first.tolist() == [[1, 3, -2, 0.5, 0, 0.5, 0], [2, 3, -2, 0.25, 0.5, 0.5, 0]]
+    assert second.shape == (0, 7)
+    assert passage_features(passages, evidence, lexical).tolist() == [[3, -2, 0.5, 0], [5, 0, 0, 0]]
+    assert features([], [], []) == []
+
+
+def test_a_bridge_is_a_title_named_elsewhere() -> None:
+    """A passage whose title stands in a likely sentence of another document has a bridge; its own do not count."""
+    texts = {"River": "The Loire ends at Saint Nazaire.", "Saint Nazaire": "It has a harbour.", "Bread": "It is baked."}
+    passages = [Passage(title, text, [(0, len(text))]) for title, text in texts.items()]
+    evidence = [Evidence(np.array([logit], np.float32), 0.0) for logit in (2.0, -2.0, -2.0)]
+    table = passage_features(passages, evidence, [np.zeros(1, np.float32)] * 3)
+    assert table[:, 3] == pytest.approx([0, 1 / (1 + np.exp(-2)), 0])
 
 
 def test_a_folder_without_a_classifier(tmp_path: Path) -> None:
