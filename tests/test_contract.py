@@ -6,11 +6,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import contexts
 
-from rag_compress import BiEncoderScorer, Context, ExtractiveCompressor, LexicalScorer, PromptTemplate, Selection, Stage
+from rag_compress import (
+    BiEncoderScorer,
+    ClassifierScorer,
+    Context,
+    ExtractiveCompressor,
+    LexicalScorer,
+    PromptTemplate,
+    Selection,
+    Stage,
+)
 from rag_compress.testing import HashEncoder, OverlapScorer, check_context
 
 
@@ -40,6 +49,10 @@ ROWS = [
     ),
 ]
 every_row = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+
+
+SLOW = Row("extractive classifier", lambda s: ExtractiveCompressor(ClassifierScorer(), s))
+"""The bundled model: its own test below runs the same checks on fewer examples."""
 
 
 def words_and_signs(text: str) -> int:
@@ -99,3 +112,21 @@ def test_one_long_line(row: Row) -> None:
     context = Context.whole("which river?", ["river " * 170_000, "x" * 1_000_000])
     selection = Selection(max_tokens=100)
     check_context(context, row.make(selection)([context])[0], selection.template, 100)
+
+
+@settings(max_examples=15)
+@given(data=st.data())
+def test_slow_row(data: st.DataObject) -> None:
+    """The bundled model keeps the same promises."""
+    context = data.draw(contexts())
+    test_promises.hypothesis.inner_test(SLOW, context, data.draw(selections))
+    test_budget.hypothesis.inner_test(SLOW, len, context, data.draw(st.integers(0, 120)))
+    test_batch_is_one_by_one.hypothesis.inner_test(SLOW, [context, data.draw(contexts())], data.draw(selections))
+    test_nothing_is_lost.hypothesis.inner_test(SLOW, context)
+
+
+@pytest.mark.slow
+def test_slow_row_on_extremes() -> None:
+    """The bundled model takes no documents, empty ones and a line of a million characters."""
+    test_empty_is_legal(SLOW)
+    test_one_long_line(SLOW)

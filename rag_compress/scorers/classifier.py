@@ -77,20 +77,24 @@ class ClassifierScorer:
         Raises:
             MissingExtra: onnxruntime or tokenizers is not installed.
         """
-        weights = _load(self.folder).calibration["sentence"]
+        weights = [_load(self.folder).calibration[script_of(query)]["sentence"] for query in queries]
         lexical = LexicalScorer().score(queries, passages)
         return [
-            [_probabilities(weights, rows) for rows in features(group, evidence, scores)]
-            for group, evidence, scores in zip(passages, self.evidence(queries, passages), lexical, strict=True)
+            [_probabilities(own, rows) for rows in features(group, evidence, scores)]
+            for own, group, evidence, scores in zip(
+                weights, passages, self.evidence(queries, passages), lexical, strict=True
+            )
         ]
 
     def relevance(self, queries: Sequence[str], passages: Sequence[Sequence[Passage]]) -> list[NDArray[np.float32]]:
         """Returns, for each query, float32 `(passages,)`: the probability that each passage helps to answer."""
-        weights = _load(self.folder).calibration["passage"]
+        weights = [_load(self.folder).calibration[script_of(query)]["passage"] for query in queries]
         lexical = LexicalScorer().score(queries, passages)
         return [
-            _probabilities(weights, passage_features(group, evidence, scores))
-            for group, evidence, scores in zip(passages, self.evidence(queries, passages), lexical, strict=True)
+            _probabilities(own, passage_features(group, evidence, scores))
+            for own, group, evidence, scores in zip(
+                weights, passages, self.evidence(queries, passages), lexical, strict=True
+            )
         ]
 
     def evidence(self, queries: Sequence[str], passages: Sequence[Sequence[Passage]]) -> list[list[Evidence]]:
@@ -127,6 +131,13 @@ class Evidence(NamedTuple):
 
 SENTENCE_FEATURES = ("sentence", "passage", "behind", "lexical", "before", "best", "bridge")
 PASSAGE_FEATURES = ("passage", "behind", "best", "bridge")
+
+
+def script_of(query: str) -> str:
+    """Returns `latin` or `other`, the script of most letters of a query: encoders rarely read all scripts well."""
+    letters = [character for character in query if character.isalpha()]
+    latin = sum(character < "\u0250" or "\u1e00" <= character <= "\u1eff" for character in letters)
+    return "latin" if 2 * latin >= len(letters) else "other"
 
 
 def features(
@@ -188,7 +199,7 @@ def _sentence(passage: Passage, place: int) -> str:
 class _Model:
     session: Any
     cutter: WindowCutter
-    calibration: Mapping[str, Sequence[float]]
+    calibration: Mapping[str, Mapping[str, Sequence[float]]]
 
 
 def forget_loaded() -> None:

@@ -14,43 +14,67 @@ from rag_compress.scorers.classifier import (
     ClassifierScorer,
     features,
     passage_features,
+    script_of,
 )
 from rag_compress.scorers.lexical import LexicalScorer
 from rag_compress.training.examples import Example
 
-Calibration = dict[str, list[float]]
-"""The weights of `SENTENCE_FEATURES` and of `PASSAGE_FEATURES`, after a bias."""
+Calibration = dict[str, dict[str, list[float]]]
+"""By script (`script_of`): the weights of `SENTENCE_FEATURES` and of `PASSAGE_FEATURES`, after a bias."""
 
-UNCALIBRATED: Calibration = {
+_AS_IT_IS = {
     "sentence": [0.0, *(float(name == "sentence") for name in SENTENCE_FEATURES)],
     "passage": [0.0, *(float(name == "passage") for name in PASSAGE_FEATURES)],
 }
+UNCALIBRATED: Calibration = {"latin": _AS_IT_IS, "other": _AS_IT_IS}
 
 
-def calibrate(scorer: ClassifierScorer, sets: Mapping[str, Sequence[Example]]) -> Calibration:
+def calibrate(
+    scorer: ClassifierScorer, sets: Mapping[str, Sequence[Example]], lexical: Mapping[str, float] | None = None
+) -> Calibration:
     """Returns the calibration under which the scorer's probabilities fit the labels best.
 
-    Every set counts the same, however many sentences it has.
+    Every set counts the same, however many sentences it has. A script that no query is in takes the other's weights.
+
+    Args:
+        scorer: The classifier.
+        sets: Labelled examples that it was not trained on.
+        lexical: For each script, the weight of the sentence's BM25 score, held fast while the others are fitted:
+            away from the training data, words keep more of their worth than a fit on that data says.
 
     Raises:
         InvalidInput: The sets have no labelled sentences of both kinds.
     """
-    sentences, passages = zip(*(_rows(scorer, examples) for examples in sets.values()), strict=True)
-    return {"sentence": _fit(sentences), "passage": _fit(passages)}
+    fitted: Calibration = {}
+    for script in ("latin", "other"):
+        chosen = [[e for e in examples if script_of(e.query) == script] for examples in sets.values()]
+        rows = [_rows(scorer, examples) for examples in chosen if examples]
+        if rows:
+            sentences, passages = zip(*rows, strict=True)
+            held = {SENTENCE_FEATURES.index("lexical"): lexical[script]} if lexical and script in lexical else {}
+            fitted[script] = {"sentence": _fit(sentences, held), "passage": _fit(passages, {})}
+    if not fitted:
+        raise InvalidInput("Calibration needs labelled examples")
+    return {script: fitted.get(script, next(iter(fitted.values()))) for script in ("latin", "other")}
 
 
 def logistic_regression(
-    features: NDArray[np.float64], labels: NDArray[np.float64], weights: NDArray[np.float64], ridge: float = 1e-4
+    features: NDArray[np.float64],
+    labels: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    fixed: float | NDArray[np.float64] = 0.0,
 ) -> NDArray[np.float64]:
     """Returns float64 `(1 + features,)`, the bias first: the weights of the smallest weighted cross-entropy.
 
-    Newton's method, with a small ridge so that labels which can be separated have a solution too.
+    Newton's method, with a small ridge so that labels which can be separated have a solution too. `fixed` is added to
+    each logit and not fitted.
     """
     inputs = np.column_stack([np.ones(len(labels)), features])
+    ridge = 1e-4
     weights = weights / weights.sum()
     found = np.zeros(inputs.shape[1])
     for _ in range(50):
-        predicted = 1 / (1 + np.exp(-np.clip(inputs @ found, -30, 30)))
+        predicted = 1 / (1 + np.exp(-np.clip(inputs @ found + fixed, -30, 30)))
         gradient = inputs.T @ (weights * (predicted - labels)) + ridge * found
         curvature = (inputs * (weights * predicted * (1 - predicted))[:, None]).T @ inputs
         step = np.linalg.solve(curvature + ridge * np.eye(len(found)), gradient)
@@ -90,10 +114,15 @@ def _rows(scorer: ClassifierScorer, examples: Sequence[Example]) -> tuple[NDArra
     return np.concatenate([np.zeros((0, len(SENTENCE_FEATURES) + 1)), *sentences]), table[~np.isnan(table[:, -1])]
 
 
-def _fit(rows: Sequence[NDArray[np.float64]]) -> list[float]:
+def _fit(rows: Sequence[NDArray[np.float64]], held: Mapping[int, float]) -> list[float]:
+    """Returns the bias and the weights of all columns but the last, the label; those in `held` are given."""
     table = np.concatenate(list(rows))
     labels = table[:, -1]
     if not 0 < labels.sum() < len(labels):
         raise InvalidInput("Calibration needs labelled examples of both kinds: sentences that are evidence and not")
     weights = np.concatenate([np.full(len(part), 1 / max(1, len(part))) for part in rows])
-    return [round(float(value), 6) for value in logistic_regression(table[:, :-1], labels, weights)]
+    free = [column for column in range(table.shape[1] - 1) if column not in held]
+    fixed = sum((weight * table[:, column] for column, weight in held.items()), start=np.zeros(len(table)))
+    fitted = dict(zip((-1, *free), logistic_regression(table[:, free], labels, weights, fixed), strict=True))
+    fitted.update(held)
+    return [round(float(fitted[column]), 6) for column in sorted(fitted)]

@@ -17,12 +17,20 @@ from rag_compress import Context, ExtractiveCompressor, Selection
 from rag_compress.errors import InvalidInput, ModelError
 from rag_compress.models.protocols import Passage, SentenceScorer
 from rag_compress.models.windows import WindowCutter, load_tokenizer
-from rag_compress.scorers.classifier import ClassifierScorer, Evidence, features, forget_loaded, passage_features
+from rag_compress.scorers.classifier import (
+    ClassifierScorer,
+    Evidence,
+    features,
+    forget_loaded,
+    passage_features,
+    script_of,
+)
 from rag_compress.text import cut
 
 pytest.importorskip("torch")
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
-CALIBRATION = {"sentence": [0.1, 1.0, 0.5, 0.0, 2.0, 0.0, 0.0, 0.0], "passage": [-0.1, 2.0, 0.0, 0.0, 0.0]}
+WEIGHTS = {"sentence": [0.1, 1.0, 0.5, 0.0, 2.0, 0.0, 0.0, 0.0], "passage": [-0.1, 2.0, 0.0, 0.0, 0.0]}
+CALIBRATION = {"latin": WEIGHTS, "other": WEIGHTS | {"sentence": [0.0] * 8}}
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +131,15 @@ def test_a_bridge_is_a_title_named_elsewhere() -> None:
     evidence = [Evidence(np.array([logit], np.float32), 0.0) for logit in (2.0, -2.0, -2.0)]
     table = passage_features(passages, evidence, [np.zeros(1, np.float32)] * 3)
     assert table[:, 3] == pytest.approx([0, 1 / (1 + np.exp(-2)), 0])
+
+
+def test_each_script_has_its_weights(scorer: ClassifierScorer) -> None:
+    """A question in a script of its own kind is judged by its own calibration; Latin letters include Vietnamese's."""
+    assert [script_of(query) for query in ("Sông nào?", "1?", "", "Какая река?", "河?")] == ["latin"] * 3 + [
+        "other"
+    ] * 2
+    (scores,) = scorer.score(["Какая река?"], [[passage("The Loire.")]])[0]
+    assert scores == pytest.approx([0.5])
 
 
 def test_a_folder_without_a_classifier(tmp_path: Path) -> None:
