@@ -122,7 +122,6 @@ def test_slow_row(data: st.DataObject) -> None:
     test_promises.hypothesis.inner_test(SLOW, context, data.draw(selections))
     test_budget.hypothesis.inner_test(SLOW, len, context, data.draw(st.integers(0, 120)))
     test_batch_is_one_by_one.hypothesis.inner_test(SLOW, [context, data.draw(contexts())], data.draw(selections))
-    test_nothing_is_lost.hypothesis.inner_test(SLOW, context)
 
 
 @pytest.mark.slow
