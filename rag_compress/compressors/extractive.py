@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from rag_compress.errors import InvalidInput, ModelError
 from rag_compress.models.protocols import Passage, SentenceScorer
+from rag_compress.scorers.classifier import ClassifierScorer
 from rag_compress.scorers.lexical import LexicalScorer
 from rag_compress.selection import Selection
 from rag_compress.stages import Stage
@@ -34,11 +35,17 @@ class ExtractiveCompressor(Stage):
 
     @classmethod
     def default(cls, **options: Any) -> ExtractiveCompressor:
-        """Returns the compressor that needs no model: BM25 over sentences; `options` are the fields of `Selection`.
+        """Returns the compressor to start with; `options` are the fields of `Selection`.
 
-        The threshold is 0.05 unless given, a twentieth of the best score that the query allows: on the dev splits of
-        squad and hotpotqa this keeps 35% and 43% of the words with 96% and 87% of the evidence.
+        It scores with the library's own classifier where onnxruntime and tokenizers are installed (extra `cpu`), and
+        otherwise by BM25 over sentences, which needs no model.
+
+        The threshold, unless given, is for the classifier a probability of 0.025, which on the dev splits of squad and
+        hotpotqa keeps 18% and 25% of the words with 98% and 94% of the evidence; for BM25 it is 0.05, a twentieth of
+        the best score that the query allows, which there keeps 35% and 43% of the words with 96% and 87%.
         """
+        if ClassifierScorer.is_available():
+            return cls(ClassifierScorer(), Selection(**{"threshold": 0.025, **options}))
         return cls(LexicalScorer(), Selection(**{"threshold": 0.05, **options}))
 
     def __call__(self, batch: Sequence[Context]) -> list[Context]:
