@@ -9,6 +9,7 @@ import typer
 
 import rag_compress
 from rag_compress.cli.options import MINILM, Output, Retrieval, Scorer, Scoring, Sources
+from rag_compress.cli.train import train_app
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -97,7 +98,9 @@ def compress(
     max_similarity: Annotated[
         float | None, typer.Option(help="Drop near-copies from other documents (0 to 1).")
     ] = None,
-    scorer: Annotated[Scorer, typer.Option(help="What scores the sentences.")] = Scorer.lexical,
+    scorer: Annotated[
+        Scorer | None, typer.Option(help="What scores the sentences.  [default: classifier, if onnxruntime is there]")
+    ] = None,
     encoder: Annotated[str | None, typer.Option(help="The model of --scorer biencoder: its name or folder.")] = None,
     language: Annotated[
         str | None, typer.Option(help="Of the documents, as en or de; by default from the script.")
@@ -129,6 +132,9 @@ def compress(
         raise typer.BadParameter("--encoder is for --scorer biencoder.")
     source = Sources(documents or [], encoding or "utf-8", skip_errors) if index is None else index
     run_compress(query, source, k, selection, Scoring(scorer, encoder, language), tokenizer, output)
+
+
+app.add_typer(train_app, name="train")
 
 
 @app.command()

@@ -47,8 +47,11 @@ def run_compress(
 def _compressor(limits: Mapping[str, Any], template: PromptTemplate, scoring: Scoring) -> Stage:
     given = {name: value for name, value in limits.items() if value is not None}
     splitter = partial(cut, language=scoring.language)
-    if scoring.scorer is Scorer.lexical:
-        return replace(ExtractiveCompressor.default(**given, template=template), splitter=splitter)
+    if scoring.scorer is not Scorer.biencoder:
+        made: ExtractiveCompressor = getattr(ExtractiveCompressor, scoring.scorer or "default")(
+            **given, template=template
+        )
+        return replace(made, splitter=splitter)
     from rag_compress.models.torch import SentenceTransformerEncoder
     from rag_compress.scorers.biencoder import BiEncoderScorer
 

@@ -15,7 +15,7 @@ from rag_compress.types import Document
 QUESTIONS = (
     "how do I find the n largest elements of a dataset?",
     "does shutil.copytree follow symbolic links?",
-    "which exception is raised for an invalid JSON document?",
+    "how do I remove a whole directory tree?",
 )
 
 

@@ -13,11 +13,13 @@ from rich.table import Table
 import rag_compress
 from rag_compress.cli import FAILED
 from rag_compress.cli.view import stderr, stdout
+from rag_compress.scorers.classifier import ClassifierScorer
 
 EXTRAS = {
     "cpu": ("onnxruntime", "tokenizers", "faiss-cpu"),
     "gpu": ("onnxruntime-gpu", "tokenizers", "faiss-gpu"),
     "torch": ("torch", "transformers", "sentence-transformers"),
+    "export": ("onnx", "onnxscript"),
     "rank-bm25": ("rank-bm25",),
     "tokenizers": ("tokenizers",),
     "tiktoken": ("tiktoken",),
@@ -67,6 +69,7 @@ def examine(installed: Callable[[str], str | None] | None = None) -> dict[str, A
         "python": sys.version.split()[0],
         "extras": extras,
         "clashes": clashes,
+        "default_scorer": "classifier" if ClassifierScorer.is_available() else "lexical",
         "devices": {"onnxruntime": _onnxruntime_device(), "torch": _torch_device(), "faiss": _faiss_device()},
     }
 
@@ -123,6 +126,7 @@ def _show(report: dict[str, Any]) -> None:
         for name, found in packages.items():
             table.add_row(extra, name, found or "[dim]not installed[/]")
     stdout.print(table)
+    stdout.print(f"default scorer: {report['default_scorer']}")
     for runtime, device in report["devices"].items():
         stdout.print(f"{runtime:12} {device or 'not installed'}", markup=False)
     for clash in report["clashes"]:

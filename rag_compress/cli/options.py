@@ -19,6 +19,7 @@ class Retrieval(StrEnum):
 class Scorer(StrEnum):
     """What scores sentences."""
 
+    classifier = "classifier"
     lexical = "lexical"
     biencoder = "biencoder"
 
@@ -44,8 +45,8 @@ class Sources(NamedTuple):
 
 
 class Scoring(NamedTuple):
-    """How sentences are cut and scored: the scorer, the encoder that it may need, and the language of the text."""
+    """How sentences are cut and scored: by what (`None`: the default), with which encoder, in which language."""
 
-    scorer: Scorer
+    scorer: Scorer | None
     encoder: str | None
     language: str | None

@@ -37,13 +37,13 @@ def show_context(context: Context, most_dropped: int | None = None) -> None:
     for number, document in enumerate(context.documents, start=1):
         pieces = _pieces(context, document)
         if most_dropped is not None and all(mark == "-" for mark, _ in pieces):
-            stdout.print(_heading(number, document).append(f"  {len(pieces)} pieces dropped", style="not bold dim"))
+            stdout.print(_heading(number, document).append(f"  {_dropped(len(pieces))}", style="not bold dim"))
             continue
         stdout.print(_heading(number, document))
         for mark, run in groupby(pieces, key=lambda piece: piece[0]):
             segments = [segment for _, segment in run]
             if mark == "-" and most_dropped is not None and len(segments) > most_dropped:
-                stdout.print(f"  - {len(segments)} pieces dropped", style=_DROPPED)
+                stdout.print(f"  - {_dropped(len(segments))}", style=_DROPPED)
                 continue
             for segment in segments:
                 stdout.print(_line(mark, segment))
@@ -104,6 +104,10 @@ def _heading(number: int, document: Document) -> Text:
     if document.score is not None:
         heading.append(f"  {document.score:.2f}", style="not bold dim")
     return heading
+
+
+def _dropped(pieces: int) -> str:
+    return "1 piece dropped" if pieces == 1 else f"{pieces} pieces dropped"
 
 
 def _line(mark: str, segment: Segment) -> Text:

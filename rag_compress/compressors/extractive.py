@@ -44,8 +44,16 @@ class ExtractiveCompressor(Stage):
         hotpotqa keeps 18% and 25% of the words with 98% and 94% of the evidence; for BM25 it is 0.05, a twentieth of
         the best score that the query allows, which there keeps 35% and 43% of the words with 96% and 87%.
         """
-        if ClassifierScorer.is_available():
-            return cls(ClassifierScorer(), Selection(**{"threshold": 0.025, **options}))
+        return cls.classifier(**options) if ClassifierScorer.is_available() else cls.lexical(**options)
+
+    @classmethod
+    def classifier(cls, **options: Any) -> ExtractiveCompressor:
+        """Returns the compressor with the library's own classifier; `options` are the fields of `Selection`."""
+        return cls(ClassifierScorer(), Selection(**{"threshold": 0.025, **options}))
+
+    @classmethod
+    def lexical(cls, **options: Any) -> ExtractiveCompressor:
+        """Returns the compressor with BM25 over sentences; `options` are the fields of `Selection`."""
         return cls(LexicalScorer(), Selection(**{"threshold": 0.05, **options}))
 
     def __call__(self, batch: Sequence[Context]) -> list[Context]:

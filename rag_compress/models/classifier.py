@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rag_compress.errors import MissingExtra
+from rag_compress.errors import InvalidInput, MissingExtra
 from rag_compress.models.windows import Window, load_tokenizer
 
 try:
@@ -71,11 +71,18 @@ class ClassifierNetwork(nn.Module):  # type: ignore[misc]  # torch is not type-c
 
     @classmethod
     def from_encoder(cls, name: str) -> ClassifierNetwork:
-        """Returns the network around a pretrained encoder, by name or folder, with new heads."""
+        """Returns the network around a pretrained encoder, by name or folder, with new heads.
+
+        Raises:
+            InvalidInput: There is no such encoder, or it cannot be fetched.
+        """
         # One pass over the data cannot be learned by heart: dropout would only slow it down.
         off = dict.fromkeys(("hidden_dropout_prob", "attention_probs_dropout_prob"), 0.0)
-        config = AutoConfig.from_pretrained(name)
-        return cls(AutoModel.from_pretrained(name, config=_with(config, off), dtype=torch.float32))
+        try:
+            config = AutoConfig.from_pretrained(name)
+            return cls(AutoModel.from_pretrained(name, config=_with(config, off), dtype=torch.float32))
+        except (OSError, ValueError) as error:
+            raise InvalidInput(f"Cannot load the encoder {name!r}: {error}") from error
 
     @classmethod
     def from_config(cls, folder: str) -> ClassifierNetwork:

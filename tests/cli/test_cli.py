@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from tiny_classifier import RIVERS, write_encoder, write_examples
 
 from rag_compress import BM25Retriever
 from rag_compress.cli import main
 from rag_compress.cli.doctor import examine
 from rag_compress.cli.standard_library import docstrings, source_files
+from rag_compress.scorers.classifier import ClassifierScorer
 
 
 class Result(NamedTuple):
@@ -131,6 +133,36 @@ def test_language(run: Run, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("Er kam am 5. Mai an den Fluss. Es war gut.")
     options = ["--threshold", 0, "-o", "json"]
     assert len(json.loads(run("compress", "Fluss", tmp_path, *options, "--language", "de").out)["segments"]) == 2
+
+
+def test_scorers(run: Run, folder: Path) -> None:
+    """The scorer that is named scores: BM25 gives 0 to what shares no word, the classifier gives probabilities."""
+    scores = {}
+    for scorer in ("lexical", "classifier"):
+        out = run(
+            "compress", "which river is in France?", folder, "--scorer", scorer, "--threshold", 0, "-o", "json"
+        ).out
+        scores[scorer] = [piece["score"] for piece in json.loads(out)["segments"]]
+    assert scores["lexical"][0] == 0
+    assert all(0 < score < 1 for score in scores["classifier"])
+    assert max(scores["classifier"]) == scores["classifier"][1]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_train_classifier(run: Run, tmp_path: Path) -> None:
+    """Training from the command line writes a classifier that scores."""
+    pytest.importorskip("onnxscript")
+    encoder, data = write_encoder(tmp_path / "encoder"), write_examples(tmp_path / "a.jsonl", RIVERS)
+    options = ["--data", f"{data}=2", "--dev", data, "--encoder", encoder, "--steps", 2]
+    assert run("train", "classifier", *options, "--out", tmp_path / "out").code == 0
+    assert ClassifierScorer.from_folder(tmp_path / "out").score(["q"], [[]]) == [[]]
+    wrong = run("train", "classifier", "--data", "a.jsonl=many", "--out", tmp_path / "x")
+    assert wrong.code == 2
+    assert "must be a number" in " ".join(wrong.err.replace("│", " ").split())
+    for wrong_input in (["--data", "absent.jsonl", "--encoder", encoder], ["--data", data, "--encoder", "./absent"]):
+        result = run("train", "classifier", *wrong_input, "--out", tmp_path / "x")
+        assert result.code == 2
+        assert "absent" in result.err
 
 
 def test_index_search_compress(run: Run, folder: Path, tmp_path: Path) -> None:
