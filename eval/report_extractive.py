@@ -17,14 +17,14 @@ from eval.significance import randomisation_test
 BASELINE = "bm25"
 """What every other system is tested against."""
 
-_ORDER = ("lead", "random", "bm25", "lexical", "biencoder")
+_ORDER = ("lead", "random", "bm25", "lexical", "biencoder", "classifier")
 _LANGUAGES = "ar de el es hi ru th tr vi zh".split()
 _SHARES = [f"{100 * share:.0f}" for share in SHARES]
 _TESTED = f"{100 * TESTED:.0f}"
 _NEAR = 0.5
 
 _THRESHOLD = """\
-The same command with `--threshold 0.5`: what is kept, how often that is nothing, and the expected calibration error of
+The same command with `--threshold`: what is kept, how often that is nothing, and the expected calibration error of
 scores read as probabilities.
 """
 
@@ -108,15 +108,15 @@ def _languages() -> Iterator[str]:
 def _thresholds(results: Results) -> Iterator[str]:
     names = ("words kept", "EV at threshold", "empty, answerable", "empty, unanswerable", "calibration error")
     rows = [
-        [name, system, *(result.scores.get(key) for key in names)]
+        [name, system, result.command.rpartition(" ")[2], *(result.scores.get(key) for key in names)]
         for name, systems in results.items()
         for system, result in systems.items()
         if "words kept" in result.scores
     ]
     if rows:
-        yield "### A threshold of 0.5 and no budget\n"
+        yield "### The default threshold and no budget\n"
         yield _THRESHOLD
-        yield table(["set", "system", *names], rows)
+        yield table(["set", "system", "threshold", *names], rows)
 
 
 def _passages(results: Results) -> Iterator[str]:

@@ -17,7 +17,8 @@ _SYSTEMS = {
     "lead": "the beginning",
     "bm25": "BM25 on plain words",
     "biencoder": "bi-encoder, all-MiniLM-L6-v2 (RECOMP's way)",
-    "lexical": "`LexicalScorer`, the default",
+    "lexical": "`LexicalScorer`, the default without onnxruntime",
+    "classifier": "`ClassifierScorer`, the default",
 }
 _RETRIEVERS = {
     "bm25": "BM25",

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from eval.words import plain_words
 from rag_compress.models.protocols import Encoder, Passage, SentenceScorer
-from rag_compress.scorers import BiEncoderScorer, LexicalScorer
+from rag_compress.scorers import BiEncoderScorer, ClassifierScorer, LexicalScorer
 
 Passages = Sequence[Sequence[Passage]]
 
@@ -98,6 +98,7 @@ SYSTEMS: Mapping[str, Callable[[], SentenceScorer]] = {
     "bm25": PlainBM25Scorer,
     "lexical": LexicalScorer,
     "biencoder": lambda: BiEncoderScorer(minilm()),
+    "classifier": ClassifierScorer,
 }
 
 
