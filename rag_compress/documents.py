@@ -108,7 +108,8 @@ def _files_of(folder: str) -> Iterator[Path | DocumentError]:
             found.extend(Path(place, name) for name in names if not name.startswith("."))
         seen.add(os.path.realpath(place))
     yield from problems
-    yield from sorted(file for file in found if file.suffix.lower() in TEXT_SUFFIXES or _holds_lines(file))
+    text = [file for file in found if file.suffix.lower() in TEXT_SUFFIXES or _holds_lines(file)]
+    yield from sorted(file for file in text if file.is_file())  # a named pipe would keep the reader waiting
 
 
 def _holds_lines(file: Path) -> bool:

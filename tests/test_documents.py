@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -133,6 +134,13 @@ def test_links(tmp_path: Path) -> None:
     (tmp_path / "docs" / "link").symlink_to(tmp_path / "real")
     (tmp_path / "real" / "circle").symlink_to(tmp_path / "docs")
     assert [d.text for d in read(tmp_path / "docs")] == ["a"]
+
+
+def test_a_named_pipe(tmp_path: Path) -> None:
+    """A pipe that has a text file's name is passed over, not waited for."""
+    os.mkfifo(tmp_path / "pipe.txt")
+    (tmp_path / "a.txt").write_text("a")
+    assert [d.text for d in read(tmp_path)] == ["a"]
 
 
 def test_an_altered_gzip_file(tmp_path: Path) -> None:
