@@ -28,6 +28,7 @@ from rag_compress.scorers.classifier import (
 from rag_compress.text import cut
 
 pytest.importorskip("torch")
+pytest.importorskip("onnxscript")
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 WEIGHTS = {"sentence": [0.1, 1.0, 0.5, 0.0, 2.0, 0.0, 0.0, 0.0], "passage": [-0.1, 2.0, 0.0, 0.0, 0.0]}
 CALIBRATION = {"latin": WEIGHTS, "other": WEIGHTS | {"sentence": [0.0] * 8}}

@@ -17,6 +17,7 @@ from rag_compress.scorers.classifier import ClassifierScorer
 from rag_compress.training.examples import Source, read_examples
 
 torch = pytest.importorskip("torch")
+pytest.importorskip("onnxscript")
 from rag_compress.models.classifier import pool_tokens  # noqa: E402
 from rag_compress.training.classifier import (  # noqa: E402
     ClassifierTraining,
