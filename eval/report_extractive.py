@@ -45,7 +45,7 @@ evidence are measured in each set: the first by the MD5 digest of their id. A ra
 Systems: `lead` keeps the beginning; `random` is seeded; `bm25` is BM25 (k1 1.2, b 0.75) on plain lower-cased words, the
 named baseline; `lexical` is the library's `LexicalScorer`, the same formula on stemmed words without stop words, with
 pairs of characters for scripts without spaces; `biencoder` is `BiEncoderScorer` with all-MiniLM-L6-v2; `classifier` is
-`ClassifierScorer` with the weights in the package, which has learned from the training splits of squad, hotpotqa, xquad,
+`ClassifierScorer` with the weights in the package, which learned from the training splits of squad, hotpotqa, xquad,
 tatqa, wtq, medquad, pubmedqa and qmsum. Any other scorer is measured with `--system module:object`.
 """
 
