@@ -66,6 +66,24 @@ def _export(network: ClassifierNetwork, batch: Batch, path: Path) -> None:
             output_names=["tokens", "passage"],
             dynamic_shapes={name: {0: windows, 1: tokens} for name in _INPUTS},
         )
+    _without_traces(path)
+
+
+def _without_traces(path: Path) -> None:
+    """Takes out where each node came from: stack traces, with the paths of the machine that exported the graph."""
+    import onnx
+
+    model = onnx.load(path)
+    for part in (
+        model,
+        model.graph,
+        *model.graph.node,
+        *model.functions,
+        *(n for f in model.functions for n in f.node),
+    ):
+        part.doc_string = ""
+        del part.metadata_props[:]
+    onnx.save(model, path)
 
 
 def _quantize(path: Path, small: Path) -> None:

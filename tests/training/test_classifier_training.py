@@ -48,6 +48,14 @@ def trained(options: ClassifierTraining) -> Path:
     return train(replace(options, schedule=schedule, out=f"{options.out}-long"))
 
 
+def test_the_graphs_name_no_path(trained: Path) -> None:
+    """The exported graphs hold no stack trace: nobody learns where a model was made."""
+    for name in ("model.onnx", "model.int8.onnx"):
+        content = (trained / name).read_bytes()
+        assert b"site-packages" not in content
+        assert str(Path(__file__).parent.parent.parent).encode() not in content
+
+
 def test_it_learns(trained: Path, options: ClassifierTraining) -> None:
     """After forty steps, the exported and calibrated model prefers the evidence to the other sentences."""
     examples = list(read_examples(options.dev[0]))
