@@ -70,7 +70,7 @@ def _estimated_cost(run: str) -> int:
 
 def _checked(count: Callable[[str], int]) -> TokenCounter:
     def checked(text: str) -> int:
-        tokens: object = count(text if text.isascii() else _SURROGATE.sub("\ufffd", text))
+        tokens: object = count(without_surrogates(text))
         if isinstance(tokens, bool) or not isinstance(tokens, Integral) or tokens < 0:
             raise ModelError(f"A token counter must return an integer of at least 0, not {tokens!r:.80}")
         return int(tokens)
@@ -78,7 +78,13 @@ def _checked(count: Callable[[str], int]) -> TokenCounter:
     return checked
 
 
-_SURROGATE = re.compile("[\ud800-\udfff]")
+SURROGATE = re.compile("[\ud800-\udfff]")
+"""A lone surrogate: a Python string may hold one, but no encoding carries it and no tokenizer takes it."""
+
+
+def without_surrogates(text: str) -> str:
+    """Returns the text with U+FFFD, one for one, in place of lone surrogates."""
+    return text if text.isascii() else SURROGATE.sub("\ufffd", text)
 
 
 def _encoded_length(encoding: Any) -> int:

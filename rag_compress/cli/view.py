@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from rag_compress.prompts import PromptTemplate
-from rag_compress.tokens import token_counter
+from rag_compress.tokens import SURROGATE, token_counter
 from rag_compress.types import Context, Document, Segment
 
 T = TypeVar("T")
@@ -24,7 +24,6 @@ stderr = Console(stderr=True, highlight=False)
 
 _KEPT, _DROPPED = "bold green", "dim"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def show_context(context: Context, most_dropped: int | None = None) -> None:
@@ -72,7 +71,7 @@ def token_counts(context: Context, template: PromptTemplate) -> tuple[int, int]:
 def to_json(record: Mapping[str, Any]) -> str:
     """Returns a record as JSON; lone surrogates, which no stream can carry, as escapes, so that nothing is altered."""
     text = json.dumps(record, ensure_ascii=False, default=str)
-    return _SURROGATE.sub(lambda match: f"\\u{ord(match.group()):04x}", text)
+    return SURROGATE.sub(lambda match: f"\\u{ord(match.group()):04x}", text)
 
 
 def visible(text: str) -> str:

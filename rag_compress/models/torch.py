@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,8 +13,8 @@ from numpy.typing import NDArray
 
 from rag_compress.errors import InvalidInput, MissingExtra
 from rag_compress.models.protocols import Encoder
+from rag_compress.tokens import without_surrogates
 
-_SURROGATE = re.compile("[\ud800-\udfff]")
 _LOADING = Lock()
 
 
@@ -50,7 +49,7 @@ class SentenceTransformerEncoder:
         if not texts:
             return self.encode([""])[:0]
         model = _load(self.model, self.device)
-        windows = [self._windows(model, _SURROGATE.sub("\ufffd", text)) for text in texts]
+        windows = [self._windows(model, without_surrogates(text)) for text in texts]
         flat = [window for group in windows for window in group]
         vectors = model.encode(flat, batch_size=self.batch_size, show_progress_bar=False)
         starts = np.cumsum([0, *map(len, windows)])

@@ -8,7 +8,6 @@ one where it stands further from the edge, so that outputs are put together agai
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,8 +20,8 @@ from numpy.typing import NDArray
 
 from rag_compress.errors import InvalidInput, MissingExtra
 from rag_compress.models.protocols import Passage
+from rag_compress.tokens import without_surrogates
 
-_SURROGATE = re.compile("[\ud800-\udfff]")
 _MAX_TITLE = 64
 _MAX_LEAD = 64
 _MIN_ROOM = 128
@@ -91,7 +90,7 @@ class WindowCutter:
     def read(self, query: str, passages: Sequence[Passage]) -> list[Reading]:
         """Returns each passage's reading for the query; a query too long for a window is cut, with a warning."""
         texts = [query, *(text for passage in passages for text in (f"{passage.title}:", passage.text))]
-        encodings = self.tokenizer.encode_batch([_encodable(text) for text in texts], add_special_tokens=False)
+        encodings = self.tokenizer.encode_batch([without_surrogates(text) for text in texts], add_special_tokens=False)
         layout = _layout(self.tokenizer)
         query_ids = _fitting("query", encodings[0].ids, self.max_tokens - len(layout.special_types) - _MIN_ROOM - 1)
         return [
@@ -208,10 +207,6 @@ def _fitting(name: str, ids: list[int], limit: int) -> list[int]:
     if len(ids) > limit:
         warnings.warn(f"A {name} has {len(ids)} tokens; only the first {limit} are read: shorten it", stacklevel=6)
     return ids[:limit]
-
-
-def _encodable(text: str) -> str:
-    return text if text.isascii() else _SURROGATE.sub("\ufffd", text)
 
 
 def _tokens(encoding: Any) -> _Tokens:
