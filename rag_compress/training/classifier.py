@@ -20,6 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -88,6 +89,7 @@ class ClassifierTraining:
         data: The examples to learn from.
         out: The folder for the checkpoint, the log, and at the end the model.
         encoder: The encoder to start from: a folder, or a name that transformers can load.
+        start: The `checkpoint.pt` of another run with the same encoder, to go on from its network.
         dev: Files to measure on while training; nothing is learned from them.
         schedule: How long and how fast.
         max_tokens: The longest window in training.
@@ -103,6 +105,7 @@ class ClassifierTraining:
     data: tuple[Source, ...]
     out: str
     encoder: str
+    start: str | None = None
     dev: tuple[str, ...] = ()
     schedule: Schedule = field(default_factory=Schedule)
     max_tokens: int = 384
@@ -182,6 +185,8 @@ class _Run:
         self.drawn = 0
         self.mixture = Mixture(options.data, options.seed)
         self.network = ClassifierNetwork.from_encoder(options.encoder).to(options.device)
+        if options.start is not None:
+            self.network.load_state_dict(_checkpoint(options.start, options.device)["network"])
         if options.schedule.freeze_embeddings:
             self.network.encoder.get_input_embeddings().requires_grad_(requires_grad=False)
         self.cutter = WindowCutter(encoder_tokenizer(options.encoder), options.max_tokens)
@@ -197,7 +202,7 @@ class _Run:
         self.out.mkdir(parents=True, exist_ok=True)
         if not path.exists():
             return
-        state = torch.load(path, map_location=self.options.device, weights_only=True)
+        state = _checkpoint(path, self.options.device)
         if state["data"] != [source.path for source in self.options.data] or state["seed"] != self.options.seed:
             raise InvalidInput(f"{path} is of a run with other data or another seed: choose another folder")
         self.network.load_state_dict(state["network"])
@@ -242,7 +247,8 @@ class _Run:
         while sum(len(target.window.ids) for target in targets) < tokens:
             rng = np.random.default_rng([self.options.seed, 1 << 22, self.drawn])
             example = self.mixture[self.drawn]
-            targets += targets_of(example, self.cutter, self.mixture.source_of(self.drawn).windows, rng, query)
+            drawn = targets_of(example, self.cutter, self.mixture.source_of(self.drawn).windows, rng, query)
+            targets += drawn if _teaches(drawn) else []
             self.drawn += 1
             query += 1
         return sorted(targets, key=lambda target: len(target.window.ids))
@@ -352,6 +358,19 @@ def _groups(learning: Sequence[torch.nn.Parameter], weight_decay: float) -> list
         {"params": [p for p in learning if p.ndim > 1], "weight_decay": weight_decay},
         {"params": [p for p in learning if p.ndim <= 1], "weight_decay": 0.0},
     ]
+
+
+def _teaches(targets: Sequence[Target]) -> bool:
+    """Returns whether there is something to learn: a labelled sentence, or passages that differ."""
+    return any(not np.isnan(target.labels).all() for target in targets) or len({target.gold for target in targets}) > 1
+
+
+def _checkpoint(path: str | Path, device: str) -> dict[str, Any]:
+    try:
+        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+    except (OSError, RuntimeError, UnpicklingError) as error:
+        raise InvalidInput(f"{path} cannot be read as a checkpoint: {error!r:.100}") from error
+    return state
 
 
 def _one_thread() -> None:
