@@ -1,4 +1,4 @@
-"""Writes a trained classifier as ONNX graphs, fp32 and int8, each checked against torch on padded batches."""
+"""Writes a trained classifier as ONNX graphs, each checked against torch: fp32 on padded batches, int8 one by one."""
 
 from __future__ import annotations
 
@@ -12,8 +12,14 @@ import numpy as np
 
 from rag_compress.errors import MissingExtra, ModelError
 from rag_compress.models.classifier import Batch, ClassifierNetwork, torch
+from rag_compress.models.fused import is_supported, onnx, write_fused
 from rag_compress.models.onnx import open_session
 from rag_compress.models.windows import Window
+
+try:
+    import onnxscript  # noqa: F401 - torch exports with it; better missed before a long training than after it
+except ImportError as error:
+    raise MissingExtra("onnxscript", "export", "Exporting to ONNX") from error
 
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 FP32_TOLERANCE = 1e-3
@@ -26,18 +32,21 @@ def export_classifier(network: ClassifierNetwork, windows: Sequence[Window], fol
 
     Args:
         network: The trained network.
-        windows: Real windows of unlike lengths: the graphs are traced and checked on them, padded to one batch.
+        windows: Real windows of unlike lengths: the graphs are traced and checked on them.
         folder: Where to; it must exist.
 
     Raises:
-        MissingExtra: onnx or onnxscript is not installed.
         ModelError: A graph's outputs differ too much from torch's.
     """
     batch = Batch.of(windows)
     path, small = folder / "model.onnx", folder / "model.int8.onnx"
     _export(network.eval(), batch, path)
-    _quantize(path, small)
-    differences = {"fp32": _difference(network, batch, path), "int8": _difference(network, batch, small)}
+    if is_supported(network.encoder):
+        write_fused(network, small)
+    else:
+        _quantize(path, small)
+    alone = [_difference(network, Batch.of([window]), small) for window in windows]
+    differences = {"fp32": _difference(network, batch, path), "int8": float(np.mean(alone))}
     for name, limit in (("fp32", FP32_TOLERANCE), ("int8", INT8_TOLERANCE)):
         if not differences[name] <= limit:
             raise ModelError(f"The {name} graph differs from torch by {differences[name]:.3g}, more than {limit}")
@@ -45,11 +54,6 @@ def export_classifier(network: ClassifierNetwork, windows: Sequence[Window], fol
 
 
 def _export(network: ClassifierNetwork, batch: Batch, path: Path) -> None:
-    try:
-        import onnx  # noqa: F401 - only to say early what is missing
-        import onnxscript  # noqa: F401
-    except ImportError as error:
-        raise MissingExtra("onnxscript", "export", "Exporting to ONNX") from error
     windows, tokens = torch.export.Dim("windows", min=1), torch.export.Dim("tokens", min=2)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
@@ -71,8 +75,6 @@ def _export(network: ClassifierNetwork, batch: Batch, path: Path) -> None:
 
 def _without_traces(path: Path) -> None:
     """Takes out where each node came from: stack traces, with the paths of the machine that exported the graph."""
-    import onnx
-
     model = onnx.load(path)
     for part in (
         model,
@@ -88,7 +90,6 @@ def _without_traces(path: Path) -> None:
 
 def _quantize(path: Path, small: Path) -> None:
     """Writes the graph with int8 weights; activations are quantized while it runs."""
-    import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     graph = onnx.load(path)

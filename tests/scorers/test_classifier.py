@@ -98,9 +98,9 @@ def test_long_passages_are_read_to_the_end(scorer: ClassifierScorer) -> None:
     text = "a b c. " * 300
     spans = [*((7 * i, 7 * i + 6) for i in range(300)), (2100, 2108)]
     one, other = (Passage("t", text + last, spans) for last in ("the loire is in france.", "x x x x."))
-    scores = scorer.score(["which river?"], [[one, other]])[0]
-    assert np.array_equal(scores[0][:200], scores[1][:200])
-    assert scores[0][-1] != scores[1][-1]
+    first, second = (evidence.sentences for evidence in scorer.evidence(["which river?"], [[one, other]])[0])
+    assert np.array_equal(first[:200], second[:200])
+    assert first[-1] != second[-1]
 
 
 def test_lexical_evidence_counts(scorer: ClassifierScorer, folder: Path) -> None:
