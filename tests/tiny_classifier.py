@@ -65,3 +65,28 @@ RIVERS = [
     )
     for i in range(8)
 ]
+
+
+def windows(count: int = 5) -> list[Any]:
+    """Returns windows of unlike lengths for a vocabulary of forty tokens."""
+    from rag_compress.models.windows import Window
+
+    return [
+        Window(
+            [2, *(5 + (i * j) % 40 for j in range(4 + 3 * i)), 3, 7, 9, 3], [0] * (6 + 3 * i) + [1] * 3, 6 + 3 * i, 0, 2
+        )
+        for i in range(1, count + 1)
+    ]
+
+
+def write_graph(folder: Path) -> Path:
+    """Writes the int8 graph of a tiny network with weights large enough to matter; returns the file."""
+    from rag_compress.models.classifier import ClassifierNetwork
+    from rag_compress.models.fused import write_fused
+
+    network = ClassifierNetwork.from_encoder(str(write_encoder(folder / "encoder"))).eval()
+    for parameter in network.parameters():
+        parameter.data.mul_(3.0)
+    path = folder / "model.int8.onnx"
+    write_fused(network, path)
+    return path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
@@ -34,26 +35,64 @@ def forget_sessions() -> None:
     _open.cache_clear()
 
 
+def has_provider(provider: str) -> bool:
+    """Returns whether the installed onnxruntime has a provider; whether it works shows when a graph is opened.
+
+    Raises:
+        MissingExtra: onnxruntime is not installed.
+    """
+    return provider in runtime(provider).get_available_providers()
+
+
 @lru_cache(maxsize=8)
 def _open(path: str, threads: int, provider: str) -> Any:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        extra = "cpu" if provider == "CPUExecutionProvider" else "gpu"
-        raise MissingExtra("onnxruntime", extra, "The sentence classifier") from error
     if not Path(path).is_file():
         raise InvalidInput(f"There is no model file {path}")
+    return new_session(path, threads, provider)
+
+
+def new_session(
+    model: str | bytes,
+    threads: int = 1,
+    provider: str = "CPUExecutionProvider",
+    settings: Mapping[str, str] | None = None,
+) -> Any:
+    """Returns a new session of a graph, from its file or its bytes; the rest is as for `open_session`.
+
+    Args:
+        model: The file's path, or its content.
+        threads: How many threads one run uses.
+        provider: Where it runs.
+        settings: The provider's options.
+    """
+    onnxruntime = runtime(provider)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     # On a CPU the fused SkipLayerNormalization takes eight times as long as the two operators that it stands for.
     slow = ["SkipLayerNormFusion"] if provider == "CPUExecutionProvider" else []
+    providers = [(provider, dict(settings or {}))]
     try:
-        session = onnxruntime.InferenceSession(path, options, providers=[provider], disabled_optimizers=slow)
+        session = onnxruntime.InferenceSession(model, options, providers=providers, disabled_optimizers=slow)
     except Exception as error:
-        raise ModelError(f"onnxruntime cannot run {path}: {error}") from error
+        name = model if isinstance(model, str) else "the graph"
+        raise ModelError(f"onnxruntime cannot run {name}: {error}") from error
     # onnxruntime falls back to the CPU without an error, many times slower.
     if session.get_providers()[0] != provider:
         raise InvalidInput(f"{provider} does not work here; onnxruntime offers {session.get_providers()}")
     return session
+
+
+def runtime(provider: str = "CPUExecutionProvider") -> Any:
+    """Returns the module `onnxruntime`.
+
+    Raises:
+        MissingExtra: It is not installed; the extra named is the one that has the provider.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        extra = "cpu" if provider == "CPUExecutionProvider" else "gpu"
+        raise MissingExtra("onnxruntime", extra, "The sentence classifier") from error
+    return onnxruntime

@@ -5,20 +5,21 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
+from itertools import groupby
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rag_compress.errors import InvalidInput
-from rag_compress.models.onnx import forget_sessions, open_session
+from rag_compress.models.engines import Device, Engine, Output, load_engine
+from rag_compress.models.onnx import forget_sessions
 from rag_compress.models.protocols import Passage
-from rag_compress.models.windows import Reading, Window, WindowCutter, load_tokenizer, pool
+from rag_compress.models.windows import Reading, WindowCutter, load_tokenizer, pool
 from rag_compress.scorers.lexical import LexicalScorer
 from rag_compress.words import words
 
@@ -38,16 +39,19 @@ class ClassifierScorer:
     logits of the sentence and of the passage, and the sentence's BM25 score, give the probability by a logistic
     regression fitted on held-out queries (`calibration` in the folder's `config.json`).
 
-    Each window is run alone: int8 graphs scale activations by the largest value in a batch, so that batch-mates would
-    change scores; and a batch of one needs no padding. Several threads run windows side by side.
+    On a CPU each window runs alone, several side by side, so that scores are the same to the last bit in any batch; on
+    a GPU (extra `gpu`) windows run in fp16 batches, where batch-mates may change the last digits.
 
     Attributes:
         folder: `model.int8.onnx`, `tokenizer.json` and `config.json`; `None`: the weights that come with the library.
-        workers: How many windows run at once; `None`: one for each processor.
+        workers: How many windows run at once on a CPU; `None`: one for each processor.
+        device: `auto`: the GPU where the installed onnxruntime works with one, otherwise the CPU; `cuda`: the GPU, or
+            an error; `cpu`.
     """
 
     folder: str | None = None
     workers: int | None = None
+    device: Device = "auto"
 
     @classmethod
     def bundled(cls) -> ClassifierScorer:
@@ -99,22 +103,45 @@ class ClassifierScorer:
 
     def evidence(self, queries: Sequence[str], passages: Sequence[Sequence[Passage]]) -> list[list[Evidence]]:
         """Returns the model's logits of each passage, before calibration."""
-        model = _load(self.folder)
-        readings = [model.cutter.read(query, group) for query, group in zip(queries, passages, strict=True)]
-        windows = [window for group in readings for reading in group for window in reading.windows]
-        outputs = iter(self._run(model.session, windows))
-        return [[_put_together(reading, outputs) for reading in group] for group in readings]
+        model, engine = _load(self.folder), self._engine()
+        pairs = [(query, passage) for query, group in zip(queries, passages, strict=True) for passage in group]
+        found = iter([each for block in _blocks(pairs) for each in _read(model.cutter, engine, block)])
+        return [[next(found) for _ in group] for group in passages]
 
-    def _run(self, session: Any, windows: Sequence[Window]) -> list[tuple[NDArray[np.float32], float]]:
-        """Returns each window's token outputs `(tokens, 2 * heads)` and passage logit; the longest windows go first."""
-        names = {value.name for value in session.get_inputs()}
-        order = sorted(range(len(windows)), key=lambda i: -len(windows[i].ids))
-        workers = min(len(windows), self.workers or os.cpu_count() or 1)
-        if workers <= 1:
-            return [_run_one(session, names, window) for window in windows]
-        with ThreadPoolExecutor(workers) as threads:
-            results = list(threads.map(lambda i: _run_one(session, names, windows[i]), order))
-        return [result for _, result in sorted(zip(order, results, strict=True), key=lambda pair: pair[0])]
+    @property
+    def provider(self) -> str:
+        """The execution provider that really runs the graph, as onnxruntime names it; loads the graph."""
+        return self._engine().provider
+
+    def _engine(self) -> Engine:
+        return load_engine(_folder(self.folder), self.device, self.workers)
+
+
+_BLOCK = 1_000_000
+"""Characters that are tokenized and run before the next ones are: bounds the memory."""
+
+
+def _blocks(pairs: Sequence[tuple[str, Passage]]) -> Iterator[list[tuple[str, Passage]]]:
+    """Yields runs of pairs of query and passage, of at most `_BLOCK` characters or a single pair."""
+    block: list[tuple[str, Passage]] = []
+    size = 0
+    for pair in pairs:
+        if block and size + len(pair[1].text) > _BLOCK:
+            yield block
+            block, size = [], 0
+        block.append(pair)
+        size += len(pair[1].text)
+    if block:
+        yield block
+
+
+def _read(cutter: WindowCutter, engine: Engine, pairs: Sequence[tuple[str, Passage]]) -> list[Evidence]:
+    """Returns what the model says of each pair of query and passage."""
+    readings: list[Reading] = []
+    for query, group in groupby(pairs, key=lambda pair: pair[0]):
+        readings += cutter.read(query, [passage for _, passage in group])
+    outputs = iter(engine.run([window for reading in readings for window in reading.windows]))
+    return [_put_together(reading, outputs) for reading in readings]
 
 
 class Evidence(NamedTuple):
@@ -197,7 +224,6 @@ def _sentence(passage: Passage, place: int) -> str:
 
 @dataclass(frozen=True)
 class _Model:
-    session: Any
     cutter: WindowCutter
     calibration: Mapping[str, Mapping[str, Sequence[float]]]
 
@@ -205,31 +231,26 @@ class _Model:
 def forget_loaded() -> None:
     """Lets every classifier be loaded anew on its next use: after its files were written again."""
     _load.cache_clear()
+    load_engine.cache_clear()
     forget_sessions()
 
 
 @lru_cache(maxsize=4)
 def _load(folder: str | None) -> _Model:
-    path = Path(folder) if folder is not None else _BUNDLED
+    path = _folder(folder)
     try:
         config = json.loads((path / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InvalidInput(f"{path} holds no classifier: {error}") from error
     cutter = WindowCutter(load_tokenizer(path / "tokenizer.json"), config["max_tokens"], config["overlap"])
-    return _Model(open_session(path / "model.int8.onnx"), cutter, config["calibration"])
+    return _Model(cutter, config["calibration"])
 
 
-def _run_one(session: Any, names: set[str], window: Window) -> tuple[NDArray[np.float32], float]:
-    feeds = {
-        "input_ids": np.array([window.ids], dtype=np.int64),
-        "attention_mask": np.ones((1, len(window.ids)), dtype=np.int64),
-        "token_type_ids": np.array([window.types], dtype=np.int64),
-    }
-    tokens, passage = session.run(None, {name: value for name, value in feeds.items() if name in names})
-    return tokens[0], float(passage[0])
+def _folder(folder: str | None) -> Path:
+    return Path(folder) if folder is not None else _BUNDLED
 
 
-def _put_together(reading: Reading, outputs: Iterator[tuple[NDArray[np.float32], float]]) -> Evidence:
+def _put_together(reading: Reading, outputs: Iterator[Output]) -> Evidence:
     """Returns the logits of one passage, taking the outputs of its windows from the iterator."""
     logits = np.full(len(reading.ranges), _LOWEST, np.float32)
     passage, stitched = _LOWEST, None

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_classifier import write_encoder
+from tiny_classifier import windows, write_encoder
 from transformers import ElectraConfig, ElectraModel
 
 from rag_compress.errors import ModelError
@@ -14,12 +14,8 @@ from rag_compress.models.classifier import Batch, ClassifierNetwork, torch
 from rag_compress.models.export import export_classifier
 from rag_compress.models.fused import is_supported
 from rag_compress.models.onnx import open_session
-from rag_compress.models.windows import Window
 
-WINDOWS = [
-    Window([2, *(5 + (i * j) % 40 for j in range(4 + 3 * i)), 3, 7, 9, 3], [0] * (6 + 3 * i) + [1] * 3, 6 + 3 * i, 0, 2)
-    for i in range(1, 6)
-]
+WINDOWS = windows()
 
 
 def _network(tmp_path: Path, kind: str) -> ClassifierNetwork:

@@ -1,0 +1,151 @@
+"""Windows run the same alone, side by side and in padded batches; what has no GPU says so."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_classifier import windows, write_graph
+
+from rag_compress.errors import InvalidInput, ModelError
+from rag_compress.models import engines
+from rag_compress.models.engines import (
+    CPU,
+    CUDA,
+    BatchEngine,
+    FallbackEngine,
+    Output,
+    WindowEngine,
+    load_engine,
+)
+from rag_compress.models.fused import batched_graph
+from rag_compress.models.onnx import has_provider, new_session
+from rag_compress.models.windows import Window
+
+pytest.importorskip("torch")
+pytest.importorskip("onnxscript")
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny int8 graph."""
+    return write_graph(tmp_path_factory.mktemp("graph"))
+
+
+def _same(one: Sequence[Output], other: Sequence[Output]) -> bool:
+    return all(np.array_equal(a[0], b[0]) and a[1] == b[1] for a, b in zip(one, other, strict=True))
+
+
+def test_side_by_side_as_alone(path: Path) -> None:
+    """Neither workers nor batch-mates nor callers in other threads change a bit, and the order is kept."""
+    many = windows(12)
+    engine = WindowEngine(path, workers=3)
+    alone = [WindowEngine(path, workers=1).run([window])[0] for window in many]
+    assert _same(alone, engine.run(many))
+    with ThreadPoolExecutor(4) as callers:
+        for outputs in callers.map(engine.run, [many] * 8):
+            assert _same(alone, outputs)
+    assert engine.run([]) == []
+    assert engine.provider == CPU
+
+
+def test_batches_say_what_windows_say(path: Path) -> None:
+    """The graph for batches, padding and all, differs from the int8 graph only as quantized activations do."""
+    many = windows(40)
+    engine = BatchEngine(path, CPU)
+    batched, alone = engine.run(many), WindowEngine(path).run(many)
+    for (tokens, passage), (others, other) in zip(batched, alone, strict=True):
+        assert tokens.shape == others.shape
+        assert np.abs(tokens - others).mean() < 0.1 * np.abs(others).mean()
+        assert abs(passage - other) < 0.1 * max(abs(passage) for _, passage in alone)
+    assert engine.run([]) == []
+
+
+def test_padding_and_batch_mates_change_nothing_but_digits(path: Path) -> None:
+    """A window in a batch of any shape is the window alone, as far as fp16 goes."""
+    engine = BatchEngine(path, CPU)
+    many = windows(40)
+    for (tokens, passage), window in zip(engine.run(many), many, strict=True):
+        ((own, logit),) = engine.run([window])
+        assert np.abs(tokens - own).max() < 2e-2
+        assert abs(passage - logit) < 2e-2
+
+
+def test_half_precision_keeps_the_decisions(path: Path) -> None:
+    """The fp16 graph is within 1e-2 of the same graph in fp32."""
+    feeds = engines._padded(windows(8), (8, 64))
+    half, full = (new_session(batched_graph(path, dtype)).run(None, feeds) for dtype in (np.float16, np.float32))
+    for row, window in enumerate(windows(8)):
+        assert np.abs(half[0][row] - full[0][row])[: len(window.ids)].max() < 1e-2 * np.abs(full[0]).max()
+    assert np.abs(half[1] - full[1]).max() < 1e-2 * np.abs(full[1]).max()
+
+
+def test_without_a_gpu(path: Path) -> None:
+    """`auto` takes the CPU; `cuda` is an error that says what is there."""
+    if has_provider(CUDA):
+        pytest.skip("there is a GPU build of onnxruntime")
+    assert load_engine(path.parent, "auto").provider == CPU
+    with pytest.raises((InvalidInput, ModelError), match="CUDA"):
+        load_engine(path.parent, "cuda")
+
+
+def test_a_gpu_that_does_not_work(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """`auto` says in a warning why it takes the CPU."""
+    monkeypatch.setattr(engines, "has_provider", lambda provider: True)
+    load_engine.cache_clear()
+    with caplog.at_level(logging.WARNING):
+        assert load_engine(path.parent, "auto").provider == CPU
+    assert "GPU cannot be used" in caplog.text
+    load_engine.cache_clear()
+
+
+class _OutOfMemory:
+    provider = CUDA
+
+    def run(self, windows: Sequence[Window]) -> list[Output]:
+        raise ModelError("out of memory")
+
+
+def test_a_gpu_that_fails_later(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """What the GPU cannot do, the CPU does, and stays in charge."""
+    engine = FallbackEngine(_OutOfMemory(), WindowEngine(path))
+    assert engine.provider == CUDA
+    with caplog.at_level(logging.WARNING):
+        assert _same(engine.run(windows()), WindowEngine(path).run(windows()))
+    assert "out of memory" in caplog.text
+    assert engine.provider == CPU
+
+
+def test_another_graph_is_not_batched(tmp_path: Path) -> None:
+    """Only graphs with the shape written in them can be made into the one for batches."""
+    import onnx
+
+    graph = onnx.helper.make_graph([], "empty", [], [])
+    onnx.save(onnx.helper.make_model(graph), tmp_path / "model.onnx")
+    with pytest.raises(ModelError, match="export it anew"):
+        batched_graph(tmp_path / "model.onnx")
+
+
+def _in_child(path: Path, queue: multiprocessing.Queue[int]) -> None:
+    queue.put(len(WindowEngine(path, workers=2).run(windows(4))))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_after_a_fork(path: Path) -> None:
+    """A forked process runs windows on threads of its own; those of its parent are not there."""
+    WindowEngine(path, workers=2).run(windows(4))
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    child = context.Process(target=_in_child, args=(path, queue))
+    child.start()
+    try:
+        assert queue.get(timeout=60) == 4
+    finally:
+        child.kill()
