@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rag_compress.compressors import ExtractiveCompressor
     from rag_compress.prompts import PromptTemplate
     from rag_compress.retrievers import BM25Retriever, DenseRetriever, FeedbackRetriever, HybridRetriever
-    from rag_compress.scorers import BiEncoderScorer, ClassifierScorer, LexicalScorer
+    from rag_compress.scorers import BiEncoderScorer, CascadeScorer, ClassifierScorer, LexicalScorer
     from rag_compress.selection import Selection
     from rag_compress.stages import Pipeline, Retriever, Stage
     from rag_compress.types import Context, Document, Prompt, Segment, Span
@@ -29,7 +29,7 @@ _HOMES = {
     "compressors": ("ExtractiveCompressor",),
     "prompts": ("PromptTemplate",),
     "retrievers": ("BM25Retriever", "DenseRetriever", "FeedbackRetriever", "HybridRetriever"),
-    "scorers": ("BiEncoderScorer", "ClassifierScorer", "LexicalScorer"),
+    "scorers": ("BiEncoderScorer", "CascadeScorer", "ClassifierScorer", "LexicalScorer"),
     "selection": ("Selection",),
     "stages": ("Pipeline", "Retriever", "Stage"),
     "types": ("Context", "Document", "Prompt", "Segment", "Span"),
@@ -39,6 +39,7 @@ _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 __all__ = [
     "BM25Retriever",
     "BiEncoderScorer",
+    "CascadeScorer",
     "ClassifierScorer",
     "Context",
     "DenseRetriever",

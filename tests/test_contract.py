@@ -12,6 +12,7 @@ from strategies import contexts
 
 from rag_compress import (
     BiEncoderScorer,
+    CascadeScorer,
     ClassifierScorer,
     Context,
     ExtractiveCompressor,
@@ -34,6 +35,10 @@ class Row:
 ROWS = [
     Row("extractive lexical", lambda s: ExtractiveCompressor(LexicalScorer(), s)),
     Row("extractive bi-encoder", lambda s: ExtractiveCompressor(BiEncoderScorer(HashEncoder()), s)),
+    Row(
+        "extractive cascade",
+        lambda s: ExtractiveCompressor(CascadeScorer(LexicalScorer(), OverlapScorer(), passages=2), s),
+    ),
     Row("extractive overlap", lambda s: ExtractiveCompressor(OverlapScorer(), s)),
     Row("selection of whole documents", lambda s: s),
     Row(

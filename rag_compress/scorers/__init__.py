@@ -1,7 +1,8 @@
 """Scorers: how much each sentence helps to answer the query. One file each, all behind `models.protocols`."""
 
 from rag_compress.scorers.biencoder import BiEncoderScorer
+from rag_compress.scorers.cascade import CascadeScorer
 from rag_compress.scorers.classifier import ClassifierScorer
 from rag_compress.scorers.lexical import LexicalScorer
 
-__all__ = ["BiEncoderScorer", "ClassifierScorer", "LexicalScorer"]
+__all__ = ["BiEncoderScorer", "CascadeScorer", "ClassifierScorer", "LexicalScorer"]

@@ -7,9 +7,11 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from hashlib import blake2b
 from importlib.util import find_spec
 from itertools import groupby
 from pathlib import Path
+from threading import Lock
 from typing import NamedTuple
 
 import numpy as np
@@ -47,11 +49,13 @@ class ClassifierScorer:
         workers: How many windows run at once on a CPU; `None`: one for each processor.
         device: `auto`: the GPU where the installed onnxruntime works with one, otherwise the CPU; `cuda`: the GPU, or
             an error; `cpu`.
+        memory: How many passages' logits are kept for when the same query meets the same passage again.
     """
 
     folder: str | None = None
     workers: int | None = None
     device: Device = "auto"
+    memory: int = 0
 
     @classmethod
     def bundled(cls) -> ClassifierScorer:
@@ -103,10 +107,28 @@ class ClassifierScorer:
 
     def evidence(self, queries: Sequence[str], passages: Sequence[Sequence[Passage]]) -> list[list[Evidence]]:
         """Returns the model's logits of each passage, before calibration."""
-        model, engine = _load(self.folder), self._engine()
         pairs = [(query, passage) for query, group in zip(queries, passages, strict=True) for passage in group]
-        found = iter([each for block in _blocks(pairs) for each in _read(model.cutter, engine, block)])
+        found = iter(self._remembered(pairs) if self.memory else self._read(pairs))
         return [[next(found) for _ in group] for group in passages]
+
+    def _read(self, pairs: Sequence[tuple[str, Passage]]) -> list[Evidence]:
+        model, engine = _load(self.folder), self._engine()
+        return [each for block in _blocks(pairs) for each in _read(model.cutter, engine, block)]
+
+    def _remembered(self, pairs: Sequence[tuple[str, Passage]]) -> list[Evidence]:
+        """Returns what the model says of each pair, reading only those that it does not remember."""
+        keys = [_key(self, *pair) for pair in pairs]
+        with _REMEMBERING:
+            known = {key: _MEMORY[key] for key in keys if key in _MEMORY}
+        new = {key: pair for key, pair in zip(keys, pairs, strict=True) if key not in known}
+        known |= dict(zip(new, self._read(list(new.values())), strict=True))
+        with _REMEMBERING:
+            for key in keys:
+                _MEMORY.pop(key, None)
+                _MEMORY[key] = known[key]
+            while len(_MEMORY) > self.memory:
+                _MEMORY.pop(next(iter(_MEMORY)))
+        return [known[key] for key in keys]
 
     @property
     def provider(self) -> str:
@@ -115,6 +137,17 @@ class ClassifierScorer:
 
     def _engine(self) -> Engine:
         return load_engine(_folder(self.folder), self.device, self.workers)
+
+
+_MEMORY: dict[bytes, Evidence] = {}
+"""The logits of passages read lately, the latest last."""
+_REMEMBERING = Lock()
+
+
+def _key(scorer: ClassifierScorer, query: str, passage: Passage) -> bytes:
+    """Returns what tells a reading from all others."""
+    what = repr((scorer.folder, scorer.device, query, passage.title, passage.text, list(passage.sentences)))
+    return blake2b(what.encode(errors="surrogatepass"), digest_size=16).digest()
 
 
 _BLOCK = 1_000_000
@@ -231,6 +264,7 @@ class _Model:
 def forget_loaded() -> None:
     """Lets every classifier be loaded anew on its next use: after its files were written again."""
     _load.cache_clear()
+    _MEMORY.clear()
     load_engine.cache_clear()
     forget_sessions()
 

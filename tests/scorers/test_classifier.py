@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +17,9 @@ from tiny_classifier import write_encoder
 
 from rag_compress import Context, ExtractiveCompressor, Selection
 from rag_compress.errors import InvalidInput, ModelError
+from rag_compress.models.engines import Output, WindowEngine
 from rag_compress.models.protocols import Passage, SentenceScorer
-from rag_compress.models.windows import WindowCutter, load_tokenizer
+from rag_compress.models.windows import Window, WindowCutter, load_tokenizer
 from rag_compress.scorers.classifier import (
     ClassifierScorer,
     Evidence,
@@ -101,6 +104,38 @@ def test_long_passages_are_read_to_the_end(scorer: ClassifierScorer) -> None:
     first, second = (evidence.sentences for evidence in scorer.evidence(["which river?"], [[one, other]])[0])
     assert np.array_equal(first[:200], second[:200])
     assert first[-1] != second[-1]
+
+
+def test_what_was_read_is_remembered(scorer: ClassifierScorer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a memory, the same query and passage are read once, and scores are the same to the last bit."""
+    read: list[int] = []
+    run = WindowEngine.run
+
+    def counting(self: WindowEngine, windows: Sequence[Window]) -> list[Output]:
+        read.append(len(windows))
+        return run(self, windows)
+
+    monkeypatch.setattr(WindowEngine, "run", counting)
+    remembering = replace(scorer, memory=3)
+    group = [passage(f"The Loire {i}. In France.") for i in range(3)]
+    first, again = (remembering.score(["which?"], [group])[0] for _ in range(2))
+    assert read == [3]
+    assert all(
+        np.array_equal(a, b) and np.array_equal(a, c)
+        for a, b, c in zip(first, again, scorer.score(["which?"], [group])[0], strict=True)
+    )
+    remembering.score(["which?", "what?"], [[group[0]], [group[0]]])
+    assert read == [3, 3, 1]
+    remembering.relevance(["which?"], [group])
+    assert read[3:] == [1]
+
+
+def test_many_passages_are_read_in_blocks(scorer: ClassifierScorer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However much comes in, only a block of it is turned into windows at a time; nothing is lost between blocks."""
+    group = [passage(f"The Loire {i}. In France. " * (i % 3 + 1)) for i in range(30)]
+    whole = scorer.score(["which?"], [group])[0]
+    monkeypatch.setattr("rag_compress.scorers.classifier._BLOCK", 100)
+    assert all(np.array_equal(a, b) for a, b in zip(whole, scorer.score(["which?"], [group])[0], strict=True))
 
 
 def test_lexical_evidence_counts(scorer: ClassifierScorer, folder: Path) -> None:
