@@ -133,12 +133,17 @@ def pool(outputs: NDArray[np.float32], ranges: Sequence[tuple[int, int]]) -> NDA
     The outputs `(tokens, 2 * heads)` hold, for each head, a value and how much that value counts; a sentence's logit is
     the sum over heads of the softmax-weighted mean of its tokens' values.
     """
-    values, weights = np.split(outputs.astype(np.float64), 2, axis=1)
     logits = np.full(len(ranges), np.nan, np.float32)
-    for i, (start, end) in enumerate(ranges):
-        if start < end:
-            weight = np.exp(weights[start:end] - weights[start:end].max(axis=0))
-            logits[i] = ((weight * values[start:end]).sum(axis=0) / weight.sum(axis=0)).sum()
+    bounds = np.array(ranges, np.int64).reshape(-1, 2)
+    filled = np.flatnonzero(bounds[:, 0] < bounds[:, 1])
+    if len(filled):
+        sizes = np.diff(bounds[filled]).ravel()
+        firsts = np.concatenate([[0], sizes.cumsum()[:-1]])
+        places = np.arange(sizes.sum()) + np.repeat(bounds[filled, 0] - firsts, sizes)
+        values, weights = np.split(outputs[places].astype(np.float64), 2, axis=1)
+        weights = np.exp(weights - np.repeat(np.maximum.reduceat(weights, firsts), sizes, axis=0))
+        means = np.add.reduceat(weights * values, firsts) / np.add.reduceat(weights, firsts)
+        logits[filled] = means.sum(axis=1)
     return logits
 
 
