@@ -24,6 +24,9 @@ class LexicalScorer:
         bm25(s)  = sum over t of idf(t) * tf(t, s) * (k1 + 1) / (tf(t, s) + k1 * (1 - b + b * L(s) / mean L))
         score(s) = bm25(s) / sum over t of idf(t) * (k1 + 1)      in [0, 1)
 
+    Words of the query that stand in the title of every passage do not count, unless all of them do: they say which
+    document is meant, not which sentence.
+
     Source: Robertson, Zaragoza, "The Probabilistic Relevance Framework: BM25 and Beyond", 2009; the idf that is never
     negative is Lucene's.
     """
@@ -40,7 +43,7 @@ class LexicalScorer:
         return [self._score(query, group) for query, group in zip(queries, passages, strict=True)]
 
     def _score(self, query: str, passages: Sequence[Passage]) -> list[NDArray[np.float32]]:
-        terms = list(dict.fromkeys(words(query)))
+        terms = _telling(list(dict.fromkeys(words(query))), passages)
         bags = [words(passage.text[start:end]) for passage in passages for start, end in passage.sentences]
         flat = self._bm25(terms, bags) if terms and bags else np.zeros(len(bags), np.float32)
         ends = np.cumsum([len(passage.sentences) for passage in passages])
@@ -58,3 +61,10 @@ class LexicalScorer:
         norm = self.k1 * (1 - self.b + self.b * length / max(length.mean(), 1.0))
         share = frequency / (frequency + norm[:, None])
         return np.asarray(share @ idf / idf.sum(), dtype=np.float32)
+
+
+def _telling(terms: list[str], passages: Sequence[Passage]) -> list[str]:
+    """Returns the words of a query without those in all titles, or all words if none were left."""
+    titles = {passage.title: set(words(passage.title)) for passage in passages}
+    shared = set.intersection(*titles.values()) if len(passages) > 1 else set()
+    return [term for term in terms if term not in shared] or terms

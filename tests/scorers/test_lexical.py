@@ -53,3 +53,19 @@ def test_parameters_are_checked() -> None:
         LexicalScorer(k1=-1)
     with pytest.raises(InvalidInput, match="b must be a number from 0 to 1, not nan"):
         LexicalScorer(b=float("nan"))
+
+
+def test_words_of_every_title_do_not_count() -> None:
+    """What all passages are about tells no sentence from another; in one passage's title alone it does."""
+    texts = ["Normans came early.", "They won at Hastings."]
+    same, other = (
+        [Passage(title, text, [(0, len(text))]) for title, text in zip(t, texts, strict=True)]
+        for t in (
+            ("Normans", "The Normans"),
+            ("Normans", "Hastings"),
+        )
+    )
+    (first,), (second,) = (LexicalScorer().score(["Where did the Normans win?"], [group]) for group in (same, other))
+    assert first[0].item() == 0
+    assert second[0].item() > 0
+    assert LexicalScorer().score(["Normans"], [same])[0][0].item() > 0
