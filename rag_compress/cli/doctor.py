@@ -17,7 +17,7 @@ from rag_compress.scorers.classifier import ClassifierScorer
 
 EXTRAS = {
     "cpu": ("onnxruntime", "tokenizers", "faiss-cpu"),
-    "gpu": ("onnxruntime-gpu", "tokenizers", "faiss-gpu"),
+    "gpu": ("onnxruntime-gpu", "onnx", "tokenizers", "faiss-gpu"),
     "torch": ("torch", "transformers", "sentence-transformers"),
     "export": ("onnx", "onnxscript"),
     "rank-bm25": ("rank-bm25",),
