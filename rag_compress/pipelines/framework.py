@@ -1,0 +1,230 @@
+"""What the adapters of other frameworks share: options become a stage, and what it keeps becomes pieces of the sources.
+
+An adapter numbers the foreign documents of a query (ids may be missing or repeated there), compresses the contexts of
+a batch at once, and gives each `Piece` back to the document at its position.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+from rag_compress.checks import check_number
+from rag_compress.compressors.extractive import ExtractiveCompressor
+from rag_compress.errors import InvalidInput
+from rag_compress.prompts import PromptTemplate, join_segments
+from rag_compress.stages import Pipeline, Retriever, Stage
+from rag_compress.tokens import Tokenizer, estimate_tokens, token_counter
+from rag_compress.types import Context, Document, Segment
+
+KEY = "rag_compress"
+"""The one key of a foreign document's metadata that adapters write, and the name of their events."""
+STAGES = ("default", "classifier", "lexical")
+"""The stages that have a name: each is the constructor of that name of `ExtractiveCompressor`."""
+
+Per = Literal["source", "sentence"]
+OnError = Literal["raise", "original"]
+_HEADER = "header"
+_LOG = logging.getLogger(__name__)
+
+
+class Piece(NamedTuple):
+    """What is kept of one source.
+
+    Attributes:
+        source: The position of the source among the documents of its context.
+        text: What the LLM reads.
+        segments: What the text is made of.
+    """
+
+    source: int
+    text: str
+    segments: tuple[Segment, ...]
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What stands under `KEY`: the best score, and `[start, end]` in the source and score for each segment."""
+        spans = [[span.start, span.end] for segment in self.segments for span in segment.spans[:1]]
+        scores = [segment.score for segment in self.segments]
+        return {"score": max((s for s in scores if s is not None), default=None), "spans": spans, "scores": scores}
+
+    def name(self, source_id: str, per: Per) -> str:
+        """Returns the id of the piece: that of its source, and for one of many sentences also its place in it."""
+        if per == "source":
+            return source_id
+        return ":".join([source_id, *(f"{span.start}-{span.end}" for span in self.segments[0].spans[:1])])
+
+
+def pieces_of(context: Context, per: Per) -> list[Piece]:
+    """Returns what is kept of each source, or each kept segment, in prompt order."""
+    place = {document.id: i for i, document in enumerate(context.documents)}
+    groups: dict[object, list[Segment]] = {}
+    for number, segment in enumerate(context.segments):
+        source = place[segment.spans[0].doc_id]
+        groups.setdefault(source if per == "source" else (source, number), []).append(segment)
+    return [_piece(context, place[group[0].spans[0].doc_id], group) for group in groups.values()]
+
+
+def _piece(context: Context, source: int, segments: list[Segment]) -> Piece:
+    return Piece(source, join_segments(context.documents[source], segments), tuple(segments))
+
+
+@dataclass(frozen=True)
+class PieceTemplate(PromptTemplate):
+    """Renders the pieces as a framework does: each below its source's header, without a number, a blank line between.
+
+    Attributes:
+        per: As for `Compression`.
+    """
+
+    source: str = "{text}"
+    per: Per = "source"
+
+    def render_context(self, context: Context) -> str:
+        """Returns the pieces joined."""
+        headers = [document.metadata.get(_HEADER, "") for document in context.documents]
+        return self.separator.join(headers[p.source] + p.text for p in pieces_of(context, self.per))
+
+
+@dataclass(frozen=True)
+class Compression:
+    """The options of all adapters.
+
+    Attributes:
+        stage: A name of `STAGES`, or any stage; a stage of your own takes its threshold and budget with it.
+        threshold: Keep what scores at least this; `None`: the named stage's own threshold.
+        max_tokens: The most tokens that the texts of one query may have, joined by blank lines.
+        keep_best: Keep the best n sentences even below the threshold.
+        tokenizer: What counts them; see `tokens.Tokenizer`.
+        per: One document for each source, or for each sentence.
+        on_error: Whether an error of the stage is raised, or logged and the documents left as they were.
+        template: What renders the documents when their tokens are counted; `None`: a `PieceTemplate`.
+    """
+
+    stage: Stage | str = "default"
+    threshold: float | None = None
+    max_tokens: int | None = None
+    keep_best: int = 0
+    tokenizer: Tokenizer = None
+    per: Per = "source"
+    on_error: OnError = "raise"
+    template: PromptTemplate | None = None
+
+    def __post_init__(self) -> None:
+        for name, value, allowed in (("per", self.per, Per), ("on_error", self.on_error, OnError)):
+            if value not in allowed.__args__:
+                raise InvalidInput(f"{name} must be {' or '.join(allowed.__args__)}, not {value!r:.80}")
+        if self.threshold is not None:
+            check_number("threshold", self.threshold)
+        if isinstance(self.stage, Stage) and self._limits():
+            raise InvalidInput(f"Set {', '.join(self._limits())} on the stage itself: {self.stage!r:.200}")
+        if self.template is None:
+            template = PieceTemplate(tokenizer=self.tokenizer or estimate_tokens, per=self.per)
+            object.__setattr__(self, "template", template)
+        self.build()
+
+    def build(self) -> Stage:
+        """Returns the stage; it loads nothing."""
+        if isinstance(self.stage, Stage):
+            return self.stage
+        if self.stage not in STAGES:
+            raise InvalidInput(f"stage must be a Stage or one of {', '.join(STAGES)}, not {self.stage!r:.80}")
+        named: ExtractiveCompressor = getattr(ExtractiveCompressor, self.stage)(
+            **self._limits(), template=self.template
+        )
+        return named
+
+    def run(self, batch: Sequence[Context]) -> list[Outcome]:
+        """Returns what became of each context; all are given to the stage at once."""
+        before = list(batch)
+        outcomes = self._attempt(self.build(), before)
+        return [self._outcome(one, other) for one, other in zip(before, outcomes, strict=True)]
+
+    def _limits(self) -> dict[str, Any]:
+        limits = {"threshold": self.threshold, "max_tokens": self.max_tokens, "keep_best": self.keep_best or None}
+        return {name: value for name, value in limits.items() if value is not None}
+
+    def _attempt(self, stage: Stage, batch: list[Context]) -> list[Context | Exception]:
+        try:
+            return [*stage(batch)]
+        except Exception as error:
+            if self.on_error == "raise":
+                raise
+            if len(batch) > 1:  # one bad document must not keep its batch-mates from being compressed
+                return [outcome for context in batch for outcome in self._attempt(stage, [context])]
+            _LOG.warning("Left %d documents as they were: %r", len(batch[0].documents), error)
+            return [error]
+
+    def _outcome(self, before: Context, after: Context | Exception) -> Outcome:
+        failed = isinstance(after, Exception)
+        result = after if isinstance(after, Context) else before
+        pieces = pieces_of(result, self.per)
+        event = {
+            "query": before.query,
+            "documents": len(before.documents),
+            "kept": len({piece.source for piece in pieces}),
+            "original_tokens": self._count(before),
+            "compressed_tokens": self._count(result),
+        }
+        if failed:
+            return Outcome(result, None, event | {"error": repr(after)})
+        return Outcome(result, pieces, event)
+
+    def _count(self, context: Context) -> int:
+        template = self.template or PieceTemplate()
+        return token_counter(template.tokenizer)(template.render_context(context))
+
+
+class Outcome(NamedTuple):
+    """What became of one context.
+
+    Attributes:
+        context: What the stage returned, or what it was given when it failed.
+        pieces: What is kept; `None` when the stage failed and all stays as it was.
+        event: `query`, the numbers of `documents` and of those `kept`, `original_tokens`, `compressed_tokens`, and
+            `error` if there was one.
+    """
+
+    context: Context
+    pieces: list[Piece] | None
+    event: dict[str, Any]
+
+
+def numbered(query: str, sources: Sequence[tuple[str, str, str]]) -> Context:
+    """Returns the context of foreign documents `(text, title, header)`; a document's id is its position."""
+    documents = [Document(str(i), text, title, metadata={_HEADER: h}) for i, (text, title, h) in enumerate(sources)]
+    return Context.whole(query, documents)
+
+
+def title_in(metadata: Any, key: str | None) -> str:
+    """Returns the title that stands under a key of a foreign document's metadata, if it is a string."""
+    title = metadata.get(key) if key is not None else None
+    return title if isinstance(title, str) else ""
+
+
+def with_k(stage: Stage, k: int | None) -> Stage:
+    """Returns a retriever, or a pipeline that starts with one, that finds k documents; `None`: as many as it did.
+
+    Raises:
+        InvalidInput: There is no retriever to set k on.
+    """
+    if k is None:
+        return stage
+    if isinstance(stage, Pipeline):
+        return Pipeline((with_k(stage.stages[0], k), *stage.stages[1:]))
+    if not isinstance(stage, Retriever):
+        raise InvalidInput(f"k is for a retriever, or a pipeline that starts with one, not {stage!r:.80}")
+    return _RetrieverWithK(stage, k)
+
+
+@dataclass(frozen=True)
+class _RetrieverWithK(Retriever):
+    """A retriever with another k: not every retriever is a dataclass whose field could be replaced."""
+
+    retriever: Retriever
+    k: int = 10
+
+    def rank(self, queries: Sequence[str], k: int) -> list[list[Document]]:
+        return self.retriever.retrieve(queries, k)
