@@ -33,6 +33,10 @@ HEAVY = {
     "tokenizers",
     "faiss",
     "langchain_core",
+    "langchain",
+    "llama_index",
+    "haystack",
+    "pydantic",
     "tiktoken",
 }
 ONE_HOME = {
@@ -47,6 +51,11 @@ ONE_HOME = {
     "tokenizers": {"tokens.py", "models/windows.py"},
     "tiktoken": {"tokens.py"},
     "bm25s": {"retrievers/bm25.py"},
+    "langchain_core": {"pipelines/langchain.py", "pipelines/langchain_agent.py"},
+    "langchain": {"pipelines/langchain_agent.py"},
+    "llama_index": {"pipelines/llamaindex.py"},
+    "haystack": {"pipelines/haystack.py"},
+    "pydantic": {"pipelines/langchain.py"},
     "sentencex": {"text.py"},
     "Stemmer": {"words.py"},
 }
@@ -102,6 +111,7 @@ def test_a_third_party_has_one_home(package: str, homes: set[str]) -> None:
         "from rag_compress import *",
         "import rag_compress.cli.app",
         "import rag_compress.retrievers",
+        "import rag_compress.pipelines.framework",
     ],
 )
 def test_nothing_heavy_is_loaded(statement: str) -> None:

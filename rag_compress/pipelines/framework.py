@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 from rag_compress.checks import check_number
 from rag_compress.compressors.extractive import ExtractiveCompressor
@@ -113,9 +113,9 @@ class Compression:
     template: PromptTemplate | None = None
 
     def __post_init__(self) -> None:
-        for name, value, allowed in (("per", self.per, Per), ("on_error", self.on_error, OnError)):
-            if value not in allowed.__args__:
-                raise InvalidInput(f"{name} must be {' or '.join(allowed.__args__)}, not {value!r:.80}")
+        for name, allowed in (("per", get_args(Per)), ("on_error", get_args(OnError))):
+            if getattr(self, name) not in allowed:
+                raise InvalidInput(f"{name} must be {' or '.join(allowed)}, not {getattr(self, name)!r:.80}")
         if self.threshold is not None:
             check_number("threshold", self.threshold)
         if isinstance(self.stage, Stage) and self._limits():
@@ -227,4 +227,5 @@ class _RetrieverWithK(Retriever):
     k: int = 10
 
     def rank(self, queries: Sequence[str], k: int) -> list[list[Document]]:
+        """Returns what the retriever does."""
         return self.retriever.retrieve(queries, k)

@@ -35,7 +35,9 @@ from rag_compress.types import Document
 
 try:
     from langchain_core.callbacks import (
+        AsyncCallbackManagerForChainRun,
         AsyncCallbackManagerForRetrieverRun,
+        CallbackManagerForChainRun,
         CallbackManagerForRetrieverRun,
         Callbacks,
     )
@@ -176,9 +178,7 @@ class _CompressionRunnable(CompressionOptions, RunnableSerializable[dict[str, An
         **kwargs: Any | None,
     ) -> list[Any]:
         """Returns the outputs, in order."""
-        return self._batch_with_config(
-            self._reported, inputs, config, return_exceptions=return_exceptions, **kwargs
-        )
+        return self._batch_with_config(self._reported, inputs, config, return_exceptions=return_exceptions, **kwargs)
 
     async def abatch(
         self,
@@ -193,14 +193,23 @@ class _CompressionRunnable(CompressionOptions, RunnableSerializable[dict[str, An
             self._areported, inputs, config, return_exceptions=return_exceptions, **kwargs
         )
 
-    def _reported(self, inputs: list[dict[str, Any]], config: list[RunnableConfig]) -> list[Any]:
+    def _reported(
+        self, inputs: list[dict[str, Any]], run_manager: list[CallbackManagerForChainRun], config: list[RunnableConfig]
+    ) -> list[Any]:
+        del run_manager  # the configs hold its children
         outcomes = self._outcomes(inputs)
         for outcome, own in zip(outcomes, config, strict=True):
             if isinstance(outcome, Outcome):
                 _report(outcome, own)
         return self._outputs(inputs, outcomes)
 
-    async def _areported(self, inputs: list[dict[str, Any]], config: list[RunnableConfig]) -> list[Any]:
+    async def _areported(
+        self,
+        inputs: list[dict[str, Any]],
+        run_manager: list[AsyncCallbackManagerForChainRun],
+        config: list[RunnableConfig],
+    ) -> list[Any]:
+        del run_manager
         outcomes = await run_in_executor(None, self._outcomes, inputs)
         for outcome, own in zip(outcomes, config, strict=True):
             if isinstance(outcome, Outcome):

@@ -1,6 +1,4 @@
-"""The adapter for LangChain's agents (extra `langchain-agent`): what a retrieval tool returns enters the conversation
-compressed.
-"""
+"""The adapter for LangChain's agents (extra `langchain-agent`): compresses what a retrieval tool returns."""
 
 from __future__ import annotations
 
@@ -33,7 +31,7 @@ class CompressionMiddleware(AgentMiddleware[Any, Any, Any]):
 
     A tool made with `response_format="content_and_artifact"` returns its documents as the message's artifact: they are
     compressed and rendered again, and the artifact keeps the originals. The text of any other tool is left alone,
-    unless the tool is named. Ids, artifact and status stay, and `response_metadata["rag_compress"]` says what was kept of
+    unless the tool is named. Ids, artifact and status stay; `response_metadata["rag_compress"]` says what was kept of
     which document.
 
     Attributes:
