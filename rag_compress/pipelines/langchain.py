@@ -343,16 +343,12 @@ class LangChainRetriever(Retriever):
         return [self._documents(found)[:k] for found in self.retriever.batch(list(queries))]
 
     def _documents(self, found: Sequence[LangChainDocument]) -> list[Document]:
-        documents = [
-            Document(
-                document.id or hashlib.sha256(document.page_content.encode("utf-8", "surrogatepass")).hexdigest()[:16],
-                document.page_content,
-                title_in(document.metadata, self.title_key),
-                metadata=document.metadata,
-            )
-            for document in found
-        ]
-        return list({document.id: document for document in reversed(documents)}.values())[::-1]
+        documents: dict[str, Document] = {}
+        for document in found:
+            text, title = document.page_content, title_in(document.metadata, self.title_key)
+            name = document.id or hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+            documents.setdefault(name, Document(name, text, title, metadata=document.metadata))
+        return list(documents.values())
 
 
 @dataclass(frozen=True)
