@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint unit wheel eval clean
+.PHONY: demo test lint unit wheel frameworks eval clean
 
 demo: $(VENV)/.demo  ## documents -> compact prompt, on real text
 	$(BIN)/rag-compress demo
@@ -27,12 +27,20 @@ wheel: $(VENV)/.test  ## what users install: the wheel alone, without extras, aw
 	  | grep -q "Find the n largest elements in a dataset."
 	rm -rf $(VENV)-wheel
 
+frameworks:  ## the adapters with the lowest versions of their frameworks; `make unit` has the highest
+	$(PYTHON) -m venv $(VENV)-lowest
+	$(VENV)-lowest/bin/pip install -q --disable-pip-version-check --upgrade "pip>=25.1"
+	$(VENV)-lowest/bin/pip install -q -c constraints.txt -c constraints-lowest.txt \
+	  -e ".[cpu,langchain-agent,llama-index,haystack]" --group frameworks "pytest>=8" "hypothesis>=6.110"
+	$(VENV)-lowest/bin/python -m pytest tests/pipelines
+	rm -rf $(VENV)-lowest
+
 eval: $(VENV)/.test  ## the figures of eval/RESULTS.md; needs the data folder (see eval/README.md)
 	$(BIN)/python -m eval.run
 	$(BIN)/python -m eval.report
 
 clean:
-	rm -rf $(VENV) $(VENV)-wheel dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-wheel $(VENV)-lowest dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

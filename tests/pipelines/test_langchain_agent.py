@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 from langchain.agents import create_agent
 from langchain.tools import tool
@@ -10,6 +12,7 @@ from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage, ToolMessage
 from langchain_core.prompts import PromptTemplate
 from langchain_core.tools import create_retriever_tool
+from pydantic import Field
 from samples import DOCUMENTS, FAILING, LOIRE, QUERY
 
 from rag_compress import BM25Retriever
@@ -24,7 +27,7 @@ LEXICAL = DocumentCompressor(stage="lexical", threshold=0.3)
 class FakeModel(GenericFakeChatModel):
     """LangChain's fake, which also takes tools; notes what it was sent."""
 
-    sent: list = []
+    sent: list = Field(default_factory=list)
 
     def bind_tools(self, tools, **kwargs):
         """Returns the model: its answers are given."""
@@ -115,10 +118,9 @@ def test_an_error_of_a_tool_stays_as_it_is():
     failed = ToolMessage("no index", tool_call_id="1", status="error", artifact=[Document(LOIRE)])
     middleware = CompressionMiddleware(LEXICAL)
 
-    class Request:
-        tool_call = {"name": "search", "args": {"query": QUERY}, "id": "1"}
+    request = SimpleNamespace(tool_call={"name": "search", "args": {"query": QUERY}, "id": "1"})
 
-    assert middleware.wrap_tool_call(Request(), lambda request: failed) is failed
+    assert middleware.wrap_tool_call(request, lambda request: failed) is failed
 
 
 def test_nothing_relevant_is_said():

@@ -23,6 +23,7 @@ from llama_index.core.schema import (
     RelatedNodeInfo,
     TextNode,
 )
+from pydantic import Field
 from samples import BANANA, DOCUMENTS, FAILING, LOIRE, QUERY, RHINE, TEXTS, counting
 
 from rag_compress import BM25Retriever, DenseRetriever, ExtractiveCompressor, HybridRetriever, LexicalScorer, Selection
@@ -61,7 +62,7 @@ def context_of(kept: list[NodeWithScore]) -> str:
 class Events(BaseEventHandler):
     """Records events by name."""
 
-    events: list = []
+    events: list = Field(default_factory=list)
 
     def handle(self, event, **kwargs):
         """Keeps the event."""
