@@ -78,7 +78,7 @@ class NotingChatModel(FakeListChatModel):
     """LangChain's fake, noting what it is sent; `labels` answers an extractor's prompts."""
 
     responses: list[str] = ["An answer."]  # noqa: RUF012 - a field of pydantic, which copies it
-    sent: list[str]
+    sent: Any  # the list itself: a typed one would be copied
     labels: Callable[[str], str] | None = None
 
     def _generate(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> ChatResult:

@@ -9,9 +9,9 @@ from eval.results import find_result
 
 _EXPLANATION = """\
 `{command}`: {questions} questions of {data}, each with its own passages; means. Chains and engines are the frameworks'
-own; tokens are estimated alike for all. "Kept" and "untouched" are shares of the questions, but evidence is the share of
-the labelled sentences that stand word for word in the prompt. The LLM of `LLMChainExtractor` is a fake that answers with
-the labels, so its evidence is what a perfect one would keep, and its time is without any LLM's.
+own; tokens are estimated alike for all. "Kept" and "untouched" are shares of the questions, but evidence is the share
+of the labelled sentences that stand word for word in the prompt. The LLM of `LLMChainExtractor` is a fake that answers
+with the labels, so its evidence is what a perfect one would keep, and its time is without any LLM's.
 """
 
 
