@@ -125,7 +125,8 @@ def test_the_budget_holds_with_metadata(per):
 def test_nodes_without_text_pass_through():
     """Images, even with a caption, and empty nodes stay at their places; a multimodal node's text is compressed."""
     image = ImageNode(text="a map", image_url="map.png", id_="image")
-    both = Node(text_resource=MediaResource(text=LOIRE), image_resource=MediaResource(url="https://example.org/loire.png"), id_="both")
+    picture = MediaResource(url="https://example.org/loire.png")
+    both = Node(text_resource=MediaResource(text=LOIRE), image_resource=picture, id_="both")
     text = Node(text_resource=MediaResource(text=LOIRE), id_="text")
     given = [NodeWithScore(node=n) for n in (image, TextNode(text=" ", id_="empty"), text, both)]
     kept = NodeCompressor(stage="lexical", threshold=0.3).postprocess_nodes(given, query_str=QUERY)
