@@ -23,7 +23,7 @@ def framework_sections() -> Iterator[str]:
         systems = list(dict.fromkeys(key.partition(": ")[0] for key in result.scores))
         figures = list(dict.fromkeys(key.partition(": ")[2] for key in result.scores))
         for framework in dict.fromkeys(system.partition(", ")[0] for system in systems):
-            rows = [
+            rows: list[list[str | float | None]] = [
                 [system.partition(", ")[2], *(result.scores[f"{system}: {figure}"] for figure in figures)]
                 for system in systems
                 if system.startswith(framework)
