@@ -46,11 +46,13 @@ class Exit:
         base: The language model.
         adapter: The LoRA adapter that is merged into it; `None`: none.
         batch_size: How many sentences the model reads at once.
+        dtype: Of its weights; `None`: bfloat16 on a GPU, float32 on a CPU.
     """
 
     base: str = "google/gemma-2b-it"
     adapter: str | None = "doubleyyh/exit-gemma-2b"
     batch_size: int = 8
+    dtype: str | None = None
 
     def score(self, queries: Sequence[str], passages: Passages) -> Scores:
         """Returns the probabilities, in [0, 1].
@@ -67,7 +69,7 @@ class Exit:
         return _grouped(passages, self._yes(prompts))
 
     def _yes(self, prompts: Sequence[str]) -> NDArray[np.float32]:
-        tokenizer, model = _load_language_model(self.base, self.adapter)
+        tokenizer, model = _load_language_model(self.base, self.adapter, self.dtype)
         answers = [tokenizer.encode(word, add_special_tokens=False) for word in ("Yes", "No")]
         if any(len(ids) != 1 for ids in answers):
             raise ValueError(f'"Yes" and "No" must be one token each for {self.base}, not {answers}')
@@ -193,11 +195,11 @@ class _Loaded(NamedTuple):
 
 
 @lru_cache(maxsize=1)
-def _load_language_model(base: str, adapter: str | None) -> _Loaded:
+def _load_language_model(base: str, adapter: str | None, dtype: str | None) -> _Loaded:
     tokenizer = AutoTokenizer.from_pretrained(base)
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
-    dtype = torch.bfloat16 if torch.cuda.is_available() else torch.float32
-    model = AutoModelForCausalLM.from_pretrained(base, dtype=dtype)
+    fitting = "bfloat16" if torch.cuda.is_available() else "float32"
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=getattr(torch, dtype or fitting))
     if adapter is not None:
         merge_lora(model, _folder_of(adapter))
     return _Loaded(tokenizer, _ready(model))
