@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count as counting
 from itertools import islice
@@ -99,7 +99,8 @@ class Worker:
     def _ask(self, task: Mapping[str, Any]) -> dict[str, Any]:
         if self.process.stdin is None or self.process.stdout is None:
             raise RuntimeError("The process has no pipes")
-        print(json.dumps(task), file=self.process.stdin, flush=True)
+        with suppress(BrokenPipeError):  # then there is no answer either
+            print(json.dumps(task), file=self.process.stdin, flush=True)
         answer: dict[str, Any] = json.loads(self.process.stdout.readline() or "{}")
         if not answer:
             raise RuntimeError(f"The process ended with exit code {self.process.wait()}; its errors are above")
@@ -116,9 +117,12 @@ def started(name: str, threads: int, texts: Texts) -> Iterator[Worker]:
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
     ) as process:
         worker = Worker(process, SYSTEMS[name].scale)
-        worker.seconds(*texts.task(0, 1))
-        worker.cold = time.perf_counter() - start
-        yield worker
+        try:
+            worker.seconds(*texts.task(0, 1))
+            worker.cold = time.perf_counter() - start
+            yield worker
+        finally:
+            process.communicate()
 
 
 def serve(run: Run, tasks: Iterable[str], answers: IO[str]) -> None:
