@@ -25,7 +25,7 @@ the reader may leave some without an answer.
 
 def reader_sections() -> Iterator[str]:
     """Yields what was measured with the reader."""
-    results = [read_result(file.stem) for file in sorted(RESULTS.glob("reader-*-test.json"))]
+    results = [read_result(file.stem, RESULTS) for file in sorted(RESULTS.glob("reader-*-test.json"))]
     if not results:
         return
     yield _READER

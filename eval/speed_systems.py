@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -221,12 +222,14 @@ def _pruner(threads: int, kind: Any, config: Any) -> Run:
 
 
 def _llmlingua(threads: int, folder: str) -> Run:
-    # The package counts tokens with an encoding that tiktoken fetches; llama-index brings a copy.
-    import llama_index.core
     from llmlingua import PromptCompressor
 
     _torch_threads(threads)
-    os.environ.setdefault("TIKTOKEN_CACHE_DIR", str(Path(llama_index.core.__file__).parent / "_static/tiktoken_cache"))
+    with suppress(ImportError):  # it counts tokens with an encoding that is fetched; llama-index brings a copy
+        import llama_index.core
+
+        copy = Path(llama_index.core.__file__).parent / "_static" / "tiktoken_cache"
+        os.environ.setdefault("TIKTOKEN_CACHE_DIR", str(copy))
     compressor = PromptCompressor(folder, device_map="cpu", use_llmlingua2=True)
     return lambda query, passages: compressor.compress_prompt(list(passages), question=query, rate=0.33)
 
