@@ -263,7 +263,7 @@ def _wordpiece_tokenizer() -> Any:
 
 def _sentencepiece_tokenizer() -> Any:
     """Returns a tokenizer with the same pieces that marks the beginning of words, as XLM-RoBERTa's does."""
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
     special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
@@ -274,6 +274,7 @@ def _sentencepiece_tokenizer() -> Any:
     tokenizer = Tokenizer(models.Unigram(scored, unk_id=3))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.decoder = decoders.Metaspace()
     tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0))
     names = dict(zip(("bos_token", "pad_token", "eos_token", "unk_token", "mask_token"), special, strict=True))
     names |= {"cls_token": "<s>", "sep_token": "</s>"}
