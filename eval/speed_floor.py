@@ -14,13 +14,13 @@ import numpy as np
 
 from eval.speed_systems import Run
 from rag_compress.compressors import ExtractiveCompressor
-from rag_compress.models.onnx import open_session
+from rag_compress.models.engines import load_engine
 from rag_compress.models.protocols import Passage
-from rag_compress.models.windows import Window, WindowCutter, load_tokenizer
+from rag_compress.models.windows import WindowCutter, load_tokenizer
 from rag_compress.scorers import ClassifierScorer
 from rag_compress.text import cut
 
-_GRAPH = Path(__file__).parents[1] / "rag_compress" / "models" / "bundled" / "model.int8.onnx"
+_BUNDLED = Path(__file__).parents[1] / "rag_compress" / "models" / "bundled"
 _HIDDEN, _INNER, _LAYERS = 384, 1536, 6
 _ROWS = (128, 256, 512)
 _SHAPES = [(_HIDDEN, _HIDDEN)] * 4 + [(_HIDDEN, _INNER), (_INNER, _HIDDEN)]
@@ -56,16 +56,13 @@ def matrix_rate(kind: str, threads: int, seconds: float = 1.0) -> float:
 def graph_seconds(query: str, passages: Sequence[str], threads: int, repeats: int = 5) -> tuple[float, float, int]:
     """Returns the seconds that our graph alone takes for the passages, its operations, and their tokens.
 
-    Windows run alone, the longest first, on so many threads; the median of the repeats.
+    Windows run as in our scorer, on so many threads; the seconds are the median of the repeats.
     """
-    folder = _GRAPH.parent
-    cutter = WindowCutter(load_tokenizer(folder / "tokenizer.json"))
+    cutter = WindowCutter(load_tokenizer(_BUNDLED / "tokenizer.json"))
     readings = cutter.read(query, [Passage("", text, cut(text)) for text in passages])
-    windows = sorted((w for reading in readings for w in reading.windows), key=lambda window: -len(window.ids))
-    session = open_session(_GRAPH)
-    feeds = [_feeds(session, window) for window in windows]
-    with ThreadPoolExecutor(threads) as pool:
-        times = [_seconds(lambda: list(pool.map(partial(session.run, None), feeds))) for _ in range(repeats + 1)]
+    windows = [window for reading in readings for window in reading.windows]
+    engine = load_engine(_BUNDLED, "cpu", threads)
+    times = [_seconds(partial(engine.run, windows)) for _ in range(repeats + 1)]
     sizes = [len(window.ids) for window in windows]
     return median(times[1:]), sum(map(flops, sizes)), sum(sizes)
 
@@ -100,7 +97,7 @@ def cut_into(text: str, pieces: int) -> list[tuple[int, int]]:
 
 
 def _ours(threads: int, pieces: int | None = None) -> Run:
-    scorer = ClassifierScorer(workers=threads)
+    scorer = ClassifierScorer(workers=threads, device="cpu")
     if pieces is None:
         return ExtractiveCompressor(scorer).compress
     return ExtractiveCompressor(scorer, splitter=lambda text: tuple(cut_into(text, pieces))).compress
@@ -162,11 +159,6 @@ def _runs_a_second(run: Callable[[], object], threads: int, seconds: float) -> f
         start = time.perf_counter()
         total = sum(pool.map(repeat, range(threads)))
         return total / (time.perf_counter() - start)
-
-
-def _feeds(session: Any, window: Window) -> dict[str, Any]:
-    given = {"input_ids": window.ids, "attention_mask": [1] * len(window.ids), "token_type_ids": window.types}
-    return {value.name: np.array([given[value.name]], dtype=np.int64) for value in session.get_inputs()}
 
 
 def _seconds(run: Callable[[], object]) -> float:

@@ -19,7 +19,7 @@ import numpy as np
 from eval.systems import minilm, minilm_folder
 from rag_compress.compressors import ExtractiveCompressor
 from rag_compress.models.protocols import SentenceScorer
-from rag_compress.scorers import ClassifierScorer, LexicalScorer
+from rag_compress.scorers import CascadeScorer, ClassifierScorer, LexicalScorer
 from rag_compress.selection import Selection
 
 Run = Callable[[str, Sequence[str]], object]
@@ -56,7 +56,13 @@ def _compressing(scorer: SentenceScorer, threshold: float) -> Run:
 def classifier(threads: int) -> Run:
     """Returns our default compressor."""
     compressor = ExtractiveCompressor.classifier()
-    return replace(compressor, scorer=ClassifierScorer(workers=threads)).compress
+    return replace(compressor, scorer=ClassifierScorer(workers=threads, device="cpu")).compress
+
+
+def cascade(threads: int) -> Run:
+    """Returns our default behind BM25: the classifier reads the 20 best passages of a query."""
+    reading = ClassifierScorer(workers=threads, device="cpu")
+    return replace(ExtractiveCompressor.classifier(), scorer=CascadeScorer(LexicalScorer(), reading)).compress
 
 
 def lexical(threads: int) -> Run:  # noqa: ARG001 - it uses one
@@ -193,6 +199,7 @@ def llmlingua_large(threads: int) -> Run:
 
 SYSTEMS: Mapping[str, SpeedSystem] = {
     OURS: SpeedSystem("our default", classifier, quality="classifier"),
+    "cascade": SpeedSystem("our default, the 20 best passages by BM25", cascade),
     "lexical": SpeedSystem("our default without onnxruntime", lexical, quality="lexical"),
     "torch eager": SpeedSystem("our classifier in torch, fp32", torch_eager, "random"),
     "EmbeddingsFilter": SpeedSystem("LangChain, all-MiniLM-L6-v2, whole passages", embeddings_filter),
