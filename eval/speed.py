@@ -144,13 +144,14 @@ def duel(
 ) -> dict[int, tuple[list[float], list[float]]]:
     """Returns the seconds of both for each number of passages, in turns.
 
-    Each number gets about an equal share of the peer's seconds; larger ones for which these are not enough are left
-    out, the smallest never. Runs are counted from `first` on.
+    Each number gets about an equal share of the seconds; larger ones for which these are not enough are left out, the
+    smallest never. Runs are counted from `first` on.
     """
     tasks = counting(first)
     for system in (ours, peer):
         system.seconds(*texts.task(next(tasks), 2))
-    for_one = peer.seconds(*texts.task(next(tasks), 2)) / 2
+    task = texts.task(next(tasks), 2)
+    for_one = (ours.seconds(*task) + peer.seconds(*task)) / 2
     found: dict[int, tuple[list[float], list[float]]] = {}
     for count in counts:
         runs = int(seconds / len(counts) / max(1e-9, for_one * count))
@@ -228,12 +229,11 @@ def scaling_figures(texts: Texts, threads: int) -> dict[str, float]:
 def main(
     only: Annotated[str, typer.Option(help="Only systems whose name matches this regular expression.")] = "",
     threads: Annotated[int, typer.Option(help="Threads of each system.")] = os.cpu_count() or 1,
-    seconds: Annotated[float, typer.Option(help="About how long each peer is measured.")] = 30.0,
+    seconds: Annotated[float, typer.Option(help="About how long each duel takes.")] = 30.0,
     data: Annotated[Path | None, typer.Option(help="The data folder (default: $RAG_COMPRESS_DATA).")] = None,
-    name: Annotated[str, typer.Option(help="The name of the result file.")] = "speed",
     worker: Annotated[str, typer.Option(help="Be this system's process.", hidden=True)] = "",
 ) -> None:
-    """Measures all systems and writes `eval/results/speed.json`."""
+    """Measures all systems and writes `eval/results/speed.json`; with `--only`, `speed-some.json`."""
     if worker:
         be_worker(worker, threads)
         return
@@ -248,7 +248,8 @@ def main(
         "systems": {system: [SYSTEMS[system].title, SYSTEMS[system].weights] for system in (OURS, *names)},
         "not measured": failed,
     }
-    file = Result("python -m eval.speed", figures, details).write(name)
+    command = f"python -m eval.speed --only '{only}'" if only else "python -m eval.speed"
+    file = Result(command, figures, details).write("speed-some" if only else "speed")
     Console().print(file.name, figures, details)
 
 
