@@ -106,7 +106,7 @@ def embeddings_filter(threads: int) -> Run:
     _torch_threads(threads)
     encoder = minilm()
 
-    class MiniLM(Embeddings):  # type: ignore[misc]  # langchain is not type-checked
+    class MiniLM(Embeddings):
         def embed_documents(self, texts: list[str]) -> list[list[float]]:
             return list(encoder.encode(texts).tolist())
 
@@ -126,7 +126,7 @@ def sentence_optimizer(threads: int) -> Run:
     _torch_threads(threads)
     encoder = minilm()
 
-    class MiniLM(BaseEmbedding):  # type: ignore[misc]  # llama-index is not type-checked
+    class MiniLM(BaseEmbedding):
         def _get_text_embeddings(self, texts: list[str]) -> list[list[float]]:
             return list(encoder.encode(texts).tolist())
 
