@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,11 +16,15 @@ from rag_compress.text import Offsets
 from rag_compress.types import Context, Document
 
 _REPOSITORY = Path(__file__).resolve().parents[1]
+_LANGUAGE = re.compile(r"xquad-([a-z]{2})-")
 
 EVIDENCE_SETS = (
     "squad hotpotqa xquad tatqa wtq medquad pubmedqa qmsum evinf policyqa subjqa friendsqa climatefever lfqa"
 ).split()
 """Every labelled set; medquad and pubmedqa label whole passages only."""
+
+EACH = "each"
+"""`xquad:each` measures as many questions of each language."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +48,25 @@ class Passage:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question with what was retrieved for it."""
+    """A question with what was retrieved for it.
+
+    Attributes:
+        id: Unique in its set; in xquad, `xquad-<language>-<number>`.
+        query: The question.
+        answers: Any of them is right; none when nothing is labelled, or when there is no answer.
+        passages: In the order in which they were retrieved.
+    """
 
     id: str
     query: str
     answers: tuple[str, ...]
     passages: tuple[Passage, ...]
+
+    @property
+    def language(self) -> str:
+        """The two letters of its language, or nothing in the other sets, of one language."""
+        found = _LANGUAGE.match(self.id)
+        return found[1] if found else ""
 
     @property
     def has_evidence(self) -> bool:
@@ -116,9 +134,17 @@ def data_folder(folder: Path | None = None) -> Path:
 def read_questions(data: Path, name: str, split: str) -> Iterator[Question]:
     """Yields the questions of an evidence set in file order; `xquad:de` stands for the German ones of xquad."""
     name, _, language = name.partition(":")
-    for record in _records(data / "evidence" / f"{name}-{split}.jsonl.gz"):
-        if not language or record["id"].startswith(f"{name}-{language}-"):
-            yield _question(record)
+    for question in map(_question, _records(data / "evidence" / f"{name}-{split}.jsonl.gz")):
+        if language in ("", EACH, question.language):
+            yield question
+
+
+def by_language(questions: Iterable[Question]) -> dict[str, list[Question]]:
+    """Returns the questions of each language, in alphabetical order of the languages."""
+    groups: dict[str, list[Question]] = {}
+    for question in questions:
+        groups.setdefault(question.language, []).append(question)
+    return dict(sorted(groups.items()))
 
 
 def measured(questions: Iterable[Question], limit: int = 500) -> list[Question]:

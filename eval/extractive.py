@@ -17,7 +17,17 @@ import typer
 from rich.console import Console
 
 from eval import metrics
-from eval.datasets import GivenSentences, Passage, Question, data_folder, measured, read_questions, unanswerable
+from eval.datasets import (
+    EACH,
+    GivenSentences,
+    Passage,
+    Question,
+    by_language,
+    data_folder,
+    measured,
+    read_questions,
+    unanswerable,
+)
 from eval.results import Result
 from eval.systems import SYSTEMS, scorer_named
 from eval.words import count_words
@@ -100,6 +110,23 @@ def budget_figures(scored: Sequence[ScoredQuestion]) -> tuple[dict[str, float], 
     return figures | areas, samples
 
 
+def language_figures(scored: Sequence[ScoredQuestion]) -> tuple[dict[str, float], dict[str, list[float]]]:
+    """Returns the evidence recall of each language at `TESTED` of the words, such as `EV@20 de`, and of its questions.
+
+    Both are empty where all questions are of one language.
+    """
+    figures: dict[str, float] = {}
+    samples: dict[str, list[float]] = {}
+    groups = by_language(q.question for q in scored)
+    for language in groups if len(groups) > 1 else ():
+        own = [q for q in scored if q.question.language == language]
+        kept = [metrics.kept_within(q.scores, q.words, TESTED) for q in own]
+        if values := _recalls(own, kept).get("EV"):
+            name = f"{_at('EV', TESTED)} {language}"
+            figures[name], samples[name] = 100 * sum(values) / len(values), values
+    return figures, samples
+
+
 def passage_figures(scored: Sequence[ScoredQuestion]) -> dict[str, float]:
     """Returns how well the best sentence's score ranks passages: AUROC over all pairs, nDCG@10 mean over questions."""
     groups = [question.passage_scores for question in scored]
@@ -135,21 +162,25 @@ def threshold_figures(
 
 def main(
     system: Annotated[str, typer.Option(help=f"One of {', '.join(SYSTEMS)}, or module:object.")],
-    name: Annotated[str, typer.Option("--set", help="An evidence set; xquad:de is one language of xquad.")],
+    name: Annotated[str, typer.Option("--set", help="An evidence set; xquad:de: one language; xquad:each: all.")],
     split: Annotated[str, typer.Option(help="test or dev.")] = "test",
-    limit: Annotated[int, typer.Option(help="The most questions to measure.")] = LIMIT,
+    limit: Annotated[int, typer.Option(help="The most questions to measure (of each language).")] = LIMIT,
     threshold: Annotated[float | None, typer.Option(help="Also measure this threshold, for scores in [0, 1].")] = None,
     data: Annotated[Path | None, typer.Option(help="The data folder (default: $RAG_COMPRESS_DATA).")] = None,
 ) -> None:
     """Measures one system on one set and writes `eval/results/extractive-<system>-<set>-<split>.json`."""
     everything = list(read_questions(data_folder(data), name, split))
-    questions = measured(everything, limit)
+    groups = by_language(everything).values() if name.endswith(f":{EACH}") else [everything]
+    questions = [question for group in groups for question in measured(group, limit)]
     scorer = scorer_named(system)
     start = time.perf_counter()
     scored = score_questions(scorer, questions)
     seconds = time.perf_counter() - start
     figures, samples = budget_figures(scored)
     figures |= passage_figures(scored)
+    of_languages, samples_of_languages = language_figures(scored)
+    figures |= of_languages
+    samples |= samples_of_languages
     if threshold is not None:
         figures |= threshold_figures(scored, score_questions(scorer, unanswerable(everything, limit)), threshold)
     options = f" --limit {limit}" if limit != LIMIT else ""

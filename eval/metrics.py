@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import re
+import string
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from math import ceil
 
@@ -14,6 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 from eval.words import plain_words
 
 _LONGEST_ANSWER = 12
+_ARTICLES = re.compile(r"\b(a|an|the)\b")
+_NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
 def kept_within(scores: Sequence[float], words: Sequence[int], share: float) -> set[int]:
@@ -52,6 +57,34 @@ def answer_recall(text: str, answers: Iterable[str]) -> float:
     row = f" {' '.join(plain_words(text))} "
     wanted = (plain_words(answer) for answer in answers if len(answer.split()) <= _LONGEST_ANSWER)
     return float(any(f" {' '.join(found)} " in row for found in wanted if found))
+
+
+def normalised_answer(text: str) -> str:
+    """Returns an answer in lower case without punctuation, English articles and superfluous white space.
+
+    Source: the evaluation script of Rajpurkar et al., "SQuAD: 100,000+ Questions for Machine Comprehension of Text",
+    2016.
+    """
+    return " ".join(_ARTICLES.sub(" ", text.lower().translate(_NO_PUNCTUATION)).split())
+
+
+def exact_match(answer: str, gold: Iterable[str]) -> float:
+    """Returns 1 if the normalised answer is one of the normalised gold answers, else 0.
+
+    A question without a gold answer has the empty one. Source: Rajpurkar et al., 2016, and "Know What You Don't Know:
+    Unanswerable Questions for SQuAD", 2018; a figure is its mean over questions.
+    """
+    return max((float(normalised_answer(answer) == normalised_answer(one)) for one in gold), default=float(not answer))
+
+
+def answer_f1(answer: str, gold: Iterable[str]) -> float:
+    """Returns the harmonic mean of precision and recall of an answer's words, for the gold answer that it fits best.
+
+        precision = shared / words of the answer,  recall = shared / words of the gold answer,  words with repetitions
+
+    Two answers without words are the same. Source: as of `exact_match`.
+    """
+    return max((_word_f1(normalised_answer(answer), normalised_answer(one)) for one in gold), default=float(not answer))
 
 
 def gold_share(kept: Collection[int], words: Sequence[int], gold: Sequence[bool]) -> float:
@@ -129,6 +162,13 @@ def expected_calibration_error(probabilities: ArrayLike, labels: ArrayLike, bins
     bin_of = np.minimum((probability * bins).astype(int), bins - 1)
     gaps = [abs((label - probability)[bin_of == b].sum()) for b in range(bins)]
     return float(sum(gaps) / len(probability)) if len(probability) else float("nan")
+
+
+def _word_f1(one: str, other: str) -> float:
+    ours, theirs = one.split(), other.split()
+    if not ours or not theirs:
+        return float(ours == theirs)
+    return 2 * sum((Counter(ours) & Counter(theirs)).values()) / (len(ours) + len(theirs))
 
 
 def _discounted(gains: NDArray[np.float64]) -> float:

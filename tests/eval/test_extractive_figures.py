@@ -9,7 +9,7 @@ import pytest
 
 from eval import metrics
 from eval.datasets import GivenSentences, Passage, Question, measured, unanswerable
-from eval.extractive import budget_figures, passage_figures, score_questions, threshold_figures
+from eval.extractive import budget_figures, language_figures, passage_figures, score_questions, threshold_figures
 from eval.systems import LeadScorer, PlainBM25Scorer, RandomScorer, scorer_named
 from eval.words import count_words
 from rag_compress.compressors import ExtractiveCompressor
@@ -66,6 +66,16 @@ def test_sets_with_passage_labels_only_get_the_gold_share():
     figures, _ = budget_figures(score_questions(LeadScorer(), [replace(RIVERS, passages=passages)]))
     assert "EV@50" not in figures
     assert figures["GC@50"] == 0
+
+
+def test_each_language_has_its_figure():
+    """Evidence recall is given apart for each language, and not at all where there is one."""
+    short = (passage("The Loire is in France.", evidence=(0,), gold=True), passage("word " * 40))
+    german = [replace(RIVERS, id=f"xquad-de-{i}", passages=short) for i in range(2)]
+    figures, samples = language_figures(score_questions(OverlapScorer(), [*german, replace(RIVERS, id="xquad-el-1")]))
+    assert figures == {"EV@20 de": 100, "EV@20 el": 0}
+    assert samples == {"EV@20 de": [1, 1], "EV@20 el": [0]}
+    assert language_figures(score_questions(OverlapScorer(), german)) == ({}, {})
 
 
 def test_passages_are_ranked_by_their_best_sentence():

@@ -102,3 +102,21 @@ def test_calibration_error_weighs_the_gap_of_each_bin():
 def test_probability_one_belongs_to_the_last_bin():
     """A certain and right score has no error."""
     assert metrics.expected_calibration_error([1.0], [1]) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("answer", "gold", "exact", "f1"),
+    [
+        ("The Loire.", ["loire"], 1.0, 1.0),
+        ("river Loire", ["the long Loire river", "Rhine"], 0.0, 0.8),
+        ("Loire Loire", ["Loire"], 0.0, 2 / 3),
+        ("", ["Loire"], 0.0, 0.0),
+        ("", [], 1.0, 1.0),
+        ("Loire", [], 0.0, 0.0),
+        ("the", ["a"], 1.0, 1.0),
+    ],
+)
+def test_answers_are_compared_as_squad_does(answer, gold, exact, f1):
+    """Case, punctuation and articles do not count, repeated words do; no gold answer means that none is right."""
+    assert metrics.exact_match(answer, gold) == exact
+    assert metrics.answer_f1(answer, gold) == pytest.approx(f1)
