@@ -111,7 +111,7 @@ def main(
     system: Annotated[str, typer.Option(help=f"One of {', '.join(SYSTEMS)}, or module:object.")] = "classifier",
     name: Annotated[str, typer.Option("--set", help="An evidence set with answers.")] = "squad",
     split: Annotated[str, typer.Option(help="test or dev.")] = "test",
-    threshold: Annotated[float, typer.Option(help="What the compressor keeps at least; its default.")] = 0.025,
+    threshold: Annotated[float, typer.Option(help="What the compressor keeps at least; its default.")] = 0.02,
     limit: Annotated[int, typer.Option(help="The most answerable, and the most unanswerable questions.")] = 500,
     train: Annotated[bool, typer.Option("--train", help="Train the reader instead.")] = False,  # noqa: FBT002 - typer makes a flag of it
     steps: Annotated[int, typer.Option(help="Updates, when training.")] = 700,

@@ -31,6 +31,8 @@ _LOWEST = -12.0
 _LEXICAL = 8.0
 """How many times BM25 counts beside the sentence's logit, as in training, where a first guess is needed."""
 _BRIDGES = 3
+_LEAST_SPREAD = 0.02
+"""Added to the standard deviation of BM25 scores, which is 0 where no word of the query stands."""
 
 
 @dataclass(frozen=True)
@@ -189,7 +191,7 @@ class Evidence(NamedTuple):
     passage: float
 
 
-SENTENCE_FEATURES = ("sentence", "passage", "behind", "lexical", "before", "best", "bridge")
+SENTENCE_FEATURES = ("sentence", "passage", "behind", "lexical", "before", "bridge")
 PASSAGE_FEATURES = ("passage", "behind", "best", "bridge")
 
 
@@ -203,18 +205,22 @@ def script_of(query: str) -> str:
 def features(
     passages: Sequence[Passage], evidence: Sequence[Evidence], lexical: Sequence[NDArray[np.float32]]
 ) -> list[NDArray[np.float64]]:
-    """Returns, for each passage of one query, float64 `(sentences, 7)`, what probabilities are made from.
+    """Returns, for each passage of one query, float64 `(sentences, 6)`, what probabilities are made from.
 
     The columns (`SENTENCE_FEATURES`) are the model's logits of the sentence and of its passage; how far the latter is
-    behind that of the query's best passage; the BM25 scores of the sentence, of the one before it (which often says
-    what this one is about), and of the best sentence of the passage; and the passage's bridge.
+    behind that of the query's best passage; the BM25 score of the sentence, by how many standard deviations it is above
+    the mean of the query's sentences (long questions have low scores everywhere, and still some sentences stand out);
+    the BM25 score of the sentence before it, which often says what this one is about; and the passage's bridge.
     """
+    flat = np.concatenate([np.zeros(0), *lexical])
+    mean, spread = (flat.mean(), flat.std() + _LEAST_SPREAD) if len(flat) else (0.0, 1.0)
     tables = []
     rows = passage_features(passages, evidence, lexical)
-    for each, scores, (passage, behind, best, bridge) in zip(evidence, lexical, rows, strict=True):
+    for each, scores, (passage, behind, _, bridge) in zip(evidence, lexical, rows, strict=True):
         table = np.empty((len(scores), len(SENTENCE_FEATURES)))
         before = np.concatenate([[0.0], scores])[: len(scores)]
-        for column, values in enumerate((each.sentences, passage, behind, scores, before, best, bridge)):
+        columns = (each.sentences, passage, behind, (scores - mean) / spread, before, bridge)
+        for column, values in enumerate(columns):
             table[:, column] = values
         tables.append(table)
     return tables

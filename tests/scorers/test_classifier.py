@@ -33,8 +33,8 @@ from rag_compress.text import cut
 pytest.importorskip("torch")
 pytest.importorskip("onnxscript")
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
-WEIGHTS = {"sentence": [0.1, 1.0, 0.5, 0.0, 2.0, 0.0, 0.0, 0.0], "passage": [-0.1, 2.0, 0.0, 0.0, 0.0]}
-CALIBRATION = {"latin": WEIGHTS, "other": WEIGHTS | {"sentence": [0.0] * 8}}
+WEIGHTS = {"sentence": [0.1, 1.0, 0.5, 0.0, 2.0, 0.0, 0.0], "passage": [-0.1, 2.0, 0.0, 0.0, 0.0]}
+CALIBRATION = {"latin": WEIGHTS, "other": WEIGHTS | {"sentence": [0.0] * 7}}
 
 
 @pytest.fixture(scope="module")
@@ -144,8 +144,8 @@ def test_lexical_evidence_counts(scorer: ClassifierScorer, folder: Path) -> None
     (evidence,) = scorer.evidence(queries, passages)[0]
     (probabilities,) = scorer.score(queries, passages)[0]
     rest = np.log(probabilities / (1 - probabilities)) - 0.1 - evidence.sentences - 0.5 * evidence.passage
-    assert rest[0] > 0.1
-    assert rest[1] == pytest.approx(0, abs=1e-4)
+    assert rest[0] > 1
+    assert rest[1] == pytest.approx(-rest[0], abs=1e-4)
 
 
 def test_features_by_hand() -> None:
@@ -154,8 +154,9 @@ def test_features_by_hand() -> None:
     evidence = [Evidence(np.array([1, 2], np.float32), 3.0), Evidence(np.zeros(0, np.float32), 5.0)]
     lexical = [np.array([0.5, 0.25], np.float32), np.zeros(0, np.float32)]
     first, second = features(passages, evidence, lexical)
-    assert first.tolist() == [[1, 3, -2, 0.5, 0, 0.5, 0], [2, 3, -2, 0.25, 0.5, 0.5, 0]]
-    assert second.shape == (0, 7)
+    standing = 0.125 / (0.125 + 0.02)
+    assert first == pytest.approx(np.array([[1, 3, -2, standing, 0, 0], [2, 3, -2, -standing, 0.5, 0]]))
+    assert second.shape == (0, 6)
     assert passage_features(passages, evidence, lexical).tolist() == [[3, -2, 0.5, 0], [5, 0, 0, 0]]
     assert features([], [], []) == []
 
