@@ -25,6 +25,8 @@ from rag_compress.selection import Selection
 Run = Callable[[str, Sequence[str]], object]
 """Compresses the passages of a query."""
 OURS = "classifier"
+_FOLDERS: list[tempfile.TemporaryDirectory[str]] = []
+"""Models of this process; they are deleted when it ends."""
 GEMMA_LAYERS = 18
 _LARGE = {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096}
 
@@ -253,7 +255,8 @@ def _random_model(
     """Writes a model with random weights and its tokenizer into a folder of this name; returns the folder."""
     import torch
 
-    folder = Path(tempfile.mkdtemp()) / name
+    _FOLDERS.append(tempfile.TemporaryDirectory())
+    folder = Path(_FOLDERS[-1].name) / name
     tokenizer = _sentencepiece_tokenizer() if sentencepiece else _wordpiece_tokenizer()
     tokenizer.add_tokens(list(more_tokens))
     tokenizer.save_pretrained(folder)
