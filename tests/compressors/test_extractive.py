@@ -82,7 +82,8 @@ def test_a_scorer_that_lies(wrong: list) -> None:
 
 def test_default() -> None:
     """The default keeps what answers, drops the rest, and its options are the selection's."""
-    context = ExtractiveCompressor.default().compress("how long is the Loire?", [LOIRE, "Bread is baked."])
+    texts = ["The Loire is long. Cheese is made of milk.", "Bread is baked."]
+    context = ExtractiveCompressor.default().compress("how long is the Loire?", texts)
     assert [s.text for s in context.segments] == ["The Loire is long."]
     assert ExtractiveCompressor.default(max_tokens=0).compress("Loire", [LOIRE]).is_empty
     assert ExtractiveCompressor.default(threshold=0.5).compress("cheese", [LOIRE]).is_empty
