@@ -57,6 +57,7 @@ class LeadSummarizer:
 
     def summarize(self, queries: Sequence[str], texts: Sequence[str], max_tokens: Sequence[int]) -> list[str]:
         """Returns the beginnings."""
+        del queries
         return [" ".join(text.split()[:limit]) for text, limit in zip(texts, max_tokens, strict=True)]
 
 
@@ -68,6 +69,7 @@ class ScriptedSummarizer:
 
     def summarize(self, queries: Sequence[str], texts: Sequence[str], max_tokens: Sequence[int]) -> list[str]:
         """Returns the reply for each text."""
+        del queries, max_tokens
         if isinstance(self.reply, Exception):
             raise self.reply
         return [self.reply] * len(texts)

@@ -54,7 +54,9 @@ def train_summarizer(
     data: Annotated[list[str], typer.Option(help="A .jsonl or .jsonl.gz file of documents and candidate summaries.")],
     out: Annotated[Path, typer.Option(help="The folder for checkpoints and the model; a run in it is resumed.")],
     model: Annotated[str, typer.Option(help="What to start from, by name or folder; --copying: an encoder.")] = MINILM,
-    copying: Annotated[bool, typer.Option("--copying", help="Train a model that writes with its source's words.")] = False,
+    copying: Annotated[
+        bool, typer.Option("--copying", help="Train a model that writes with its source's words.")
+    ] = False,
     reader: Annotated[
         str | None, typer.Option(help="module:object; says how well a question is answered with a candidate.")
     ] = None,

@@ -36,9 +36,9 @@ class AbstractiveCompressor(Stage):
     """Writes a summary of what is kept, for the query; an empty query asks for one of the text as it is.
 
     Each sentence of the summary becomes a segment whose spans are the sentences that support it. A text longer than one
-    chunk is cut, its chunks are rewritten side by side, and the joined summary is rewritten once more if it is still too
-    long; what then does not fit is dropped by the sentence. Where a chunk's summary fails, is longer than the chunk, or
-    has no sentence that stands, the extractive result stands in for that chunk.
+    chunk is cut, its chunks are rewritten side by side, and the joined summary is rewritten once more if it is still
+    too long; what then does not fit is dropped by the sentence. Where a chunk's summary fails, is longer than the
+    chunk, or has no sentence that stands, the extractive result stands in for that chunk.
 
     What happened is in `notes["abstractive"]`: `chunks`, `rounds`, and how many sentences were `checked`, `replaced`,
     `dropped` and `over_budget`; `stood_in` counts the chunks that are extractive, by reason.
@@ -133,7 +133,7 @@ class AbstractiveCompressor(Stage):
                 yield _Written((), part.context.segments, Counter(chunks_left_out=1))
 
     def _summaries(self, parts: Sequence[_Part]) -> Sequence[Summary]:
-        """Returns the summaries; when the summarizer raises an error, each part is tried alone, so that one costs one."""
+        """Returns the summaries; when the summarizer raises an error, each part is tried alone: one costs one."""
         if not parts:
             return []
         queries = [part.context.query for part in parts]
@@ -342,4 +342,3 @@ def _in_order(context: Context, segments: Iterable[Segment]) -> list[Segment]:
 def _uncited(pieces: Sequence[Segment], kept: Iterable[Segment]) -> tuple[Segment, ...]:
     cited = {span for segment in kept for span in segment.spans}
     return tuple(piece for piece in pieces if piece.spans[0] not in cited)
-

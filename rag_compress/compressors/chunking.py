@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import log, sqrt
 
 import numpy as np
@@ -26,9 +27,9 @@ _REACH = 3
 class Chunking:
     """Cuts into chunks of at most `max_tokens` at semantic borders.
 
-    Too long a stretch is cut in two at the border in its middle half whose sides are least alike; the border between two
-    documents always counts as one. Alike are the vectors of the two sentences, or without an encoder the words of the
-    three sentences on either side, by their cosine.
+    Too long a stretch is cut in two at the border in its middle half whose sides are least alike; the border between
+    two documents always counts as such. Alike are the vectors of the two sentences, or without an encoder the words of
+    the three sentences on either side, by their cosine.
 
     Attributes:
         max_tokens: The longest chunk: what the summarizer reads at once (a longer sentence is a chunk of its own).
@@ -66,7 +67,9 @@ class Chunking:
             waiting += [range(border, chunk.stop), range(chunk.start, border)]
         return chunks
 
-    def allot(self, budget: int, sizes: Sequence[int], densities: Sequence[float], relevance: Sequence[float]) -> list[int]:
+    def allot(
+        self, budget: int, sizes: Sequence[int], densities: Sequence[float], relevance: Sequence[float]
+    ) -> list[int]:
         """Returns each chunk's share of a budget, in tokens; together no more than the budget.
 
             share  proportional to  size * density * (1 + relevance / mean relevance)
@@ -97,7 +100,7 @@ class Chunking:
         else:
             bags = [Counter(words(piece.text)) for piece in pieces]
             alike = [_cosine(_sum(bags[max(0, i - _REACH) : i]), _sum(bags[i : i + _REACH])) for i in range(len(bags))]
-        same = [False] + [a.spans[0].doc_id == b.spans[0].doc_id for a, b in zip(pieces, pieces[1:], strict=False)]
+        same = [False] + [a.spans[0].doc_id == b.spans[0].doc_id for a, b in pairwise(pieces)]
         return [value if known else -1.0 for value, known in zip(alike, same, strict=True)]
 
 
@@ -121,7 +124,7 @@ def keywords(texts: Sequence[str], count: int) -> list[str]:
 
 
 def _border(chunk: range, ends: Sequence[int], alike: Sequence[float]) -> int:
-    """Returns where to cut a chunk: the weakest border in its middle half by tokens, or else the one next to the middle."""
+    """Returns where to cut a chunk: the weakest border in its middle half by tokens, or else the most central."""
     start, length = ends[chunk.start], ends[chunk.stop] - ends[chunk.start]
     borders = range(chunk.start + 1, chunk.stop)
     middle = [i for i in borders if length / 4 <= ends[i] - start <= length * 3 / 4]

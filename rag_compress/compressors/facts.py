@@ -1,6 +1,6 @@
 """Finds in a sentence what must not change in a summary: numbers with units, names, quotations, negations.
 
-Everything is normalised, so that "1,006 km" and "1006 kilometres", "five" and "5", "Sept." and "September" are the same.
+Everything is normalised: "1,006 km" and "1006 kilometres", "five" and "5", "Sept." and "September" are the same.
 """
 
 from __future__ import annotations
@@ -78,7 +78,9 @@ def facts_of(sentence: str) -> Facts:
 
 def content_words(sentence: str) -> list[str]:
     """Returns the stemmed words of a sentence, with numbers and units in their normal form."""
-    plain = _DIGITS.sub(lambda match: f" {_value(match['digits'], match['scale']) or match['digits']} {match['tail'] or ''} ", sentence)
+    plain = _DIGITS.sub(
+        lambda match: f" {_value(match['digits'], match['scale']) or match['digits']} {match['tail'] or ''} ", sentence
+    )
     found: list[str] = []
     for token in _TOKEN.findall(plain.casefold()):
         number = _word_value(token)
@@ -99,7 +101,15 @@ _DIGITS = re.compile(
 )
 _NUMBER_WORD = re.compile(r"[A-Za-z]+(?:-[A-Za-z]+)?")
 _ISO_DATE = re.compile(r"\b(\d{4})-(\d{2})-(\d{2})\b")
-_SCALES = {"thousand": 10**3, "k": 10**3, "million": 10**6, "m": 10**6, "billion": 10**9, "bn": 10**9, "trillion": 10**12}
+_SCALES = {
+    "thousand": 10**3,
+    "k": 10**3,
+    "million": 10**6,
+    "m": 10**6,
+    "billion": 10**9,
+    "bn": 10**9,
+    "trillion": 10**12,
+}
 _ONES = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen".split()
 _ONES += "seventeen eighteen nineteen".split()
 _TENS = {ten: 10 * i for i, ten in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), start=2)}
@@ -183,15 +193,30 @@ def _value(digits: str, scale: str | None) -> str | None:
 _TOKEN = re.compile(r"\w+(?:['’\-/]\w+)*")
 _SENTENCE_START = re.compile(r"\A\W*|[.!?:]['\"”’)]*\s+\W*")
 _MONTH_OF = {short: month for month in _MONTHS for short in (month[:3], month)} | {"sept": "september"}
+_HEADLINE = 0.85
 _HONORIFICS = frozenset("mr mrs ms dr prof sir st jr sr inc ltd co corp the".split())
 
 
 def _names(sentence: str) -> Iterator[Name]:
-    """Yields runs of capitalised words; one word alone at the start of a sentence is no name unless it is marked so."""
+    """Yields runs of capitalised words; one word alone at the start of a sentence is no name unless it is marked so.
+
+    In a headline, where most words are capitalised, only marked words are names.
+    """
+    tokens = [token for token in _TOKEN.findall(sentence) if token.casefold() not in STOP_WORDS]
+    if len(tokens) > 6 and sum(map(_is_capitalised, tokens)) > _HEADLINE * len(tokens):
+        for match in _TOKEN.finditer(sentence):
+            if _is_marked(match.group()):
+                yield Name((_folded_name(match.group()),), match.start())
+        return
     starts = {match.end() for match in _SENTENCE_START.finditer(sentence)}
     run: list[re.Match[str]] = []
     for match in [*_TOKEN.finditer(sentence), None]:
-        if match and run and _is_capitalised(match.group()) and sentence[run[-1].end() : match.start()] in (" ", ". ", "."):
+        if (
+            match
+            and run
+            and _is_capitalised(match.group())
+            and sentence[run[-1].end() : match.start()] in (" ", ". ", ".")
+        ):
             run.append(match)
             continue
         yield from _name(run, starts)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from itertools import combinations
 from math import log
@@ -12,7 +13,7 @@ from typing import NamedTuple
 from rag_compress.checks import check_count, check_number
 from rag_compress.compressors.facts import Facts, Name, Number, content_words, facts_of, folded
 from rag_compress.text import sentences
-from rag_compress.words import words
+from rag_compress.words import STOP_WORDS, words
 
 
 class Verdict(NamedTuple):
@@ -48,8 +49,9 @@ class Grounding:
 
     * its support is below `min_support`: it was invented;
     * a number, a name, or a quotation of two words or more is in none of its sources, or a number has another unit;
-    * a name or number stands where its best source has another one: one from elsewhere may replace a pronoun, not a name;
-    * two names, or two numbers, stand in the opposite order, unless one of the two sentences is passive ("by");
+    * a name or number stands where its best source has another one: one from elsewhere may replace a pronoun only;
+    * two names, or two numbers, or a name and the word next to it, stand in the opposite order in its best source,
+      unless one of the two sentences is passive ("by");
     * a word is negated in it and not in its sources, or the other way round.
 
     This finds what a summary changed, not what follows from its words by reasoning: a paraphrase that shares few words
@@ -61,7 +63,7 @@ class Grounding:
         max_sources: The most sources of one sentence.
     """
 
-    min_support: float = 0.5
+    min_support: float = 0.35
     min_gain: float = 0.15
     max_sources: int = 3
 
@@ -84,20 +86,22 @@ class Grounding:
         chosen, support = alignment.align(sentence, self.min_gain, self.max_sources)
         if not chosen or support < self.min_support:
             return Verdict(sentence, chosen, support, ("unsupported",))
-        faults = _faults(sentence, [sources[i] for i in chosen])
+        faults = _faults(sentence, [sources[i] for i in chosen], alignment)
         return Verdict(sentence, chosen, support, tuple(dict.fromkeys(faults)))
 
 
 class _Alignment(NamedTuple):
-    """The words of source sentences, and how much each word weighs."""
+    """The words of source sentences, in how many of them each stands, and the first letters of all words."""
 
     bags: list[frozenset[str]]
     frequency: Counter[str]
+    acronyms: str
 
     @classmethod
     def of(cls, sources: Sequence[str]) -> _Alignment:
         bags = [frozenset(content_words(source)) for source in sources]
-        return cls(bags, Counter(word for bag in bags for word in bag))
+        acronyms = " ".join(facts_of(source).acronyms for source in sources)
+        return cls(bags, Counter(word for bag in bags for word in bag), acronyms)
 
     def align(self, sentence: str, min_gain: float, most: int) -> tuple[tuple[int, ...], float]:
         """Returns the sources of a sentence, the best first, and the share of its weight that they hold."""
@@ -116,11 +120,12 @@ class _Alignment(NamedTuple):
         return tuple(chosen), 1 - sum(missing.values()) / total if total else 0.0
 
 
-def _faults(sentence: str, sources: Sequence[str]) -> Iterator[str]:
+def _faults(sentence: str, sources: Sequence[str], alignment: _Alignment) -> Iterator[str]:
     said = facts_of(sentence)
     known = [facts_of(source) for source in sources]
     yield from _number_faults(said, known)
-    yield from _name_faults(said, known)
+    short = {word for word in map(str.casefold, _CAPITALS.findall(sentence)) if word in alignment.acronyms}
+    yield from _name_faults(said, known, short)
     text = folded(" ".join(sources))
     yield from (f'quotation "{quote}"' for quote in said.quotes if quote not in text)
     yield from _order_faults(sentence, sources[0])
@@ -140,25 +145,24 @@ def _number_faults(said: Facts, known: Sequence[Facts]) -> Iterator[str]:
             yield f"number {number.value} in place of {min(left_out)}"
 
 
-def _name_faults(said: Facts, known: Sequence[Facts]) -> Iterator[str]:
+def _name_faults(said: Facts, known: Sequence[Facts], short: Set[str]) -> Iterator[str]:
+    """Yields names that the sources do not hold, but for those in `short`, the first letters of words of theirs."""
     best = known[0]
     left_out = [name for name in best.names if not said.words & set(name.words)]
     for name in said.names:
-        unknown = [word for word in name.words if not any(_knows(facts, word) for facts in known)]
+        unknown = [w for w in name.words if not any(_knows(f, w) for f in known) and w.rstrip("s") not in short]
         if unknown:
             yield f"name {' '.join(unknown)}"
-        elif left_out and not any(_knows(best, word) for word in name.words):
+        elif left_out and not any(_knows(best, word) or word.rstrip("s") in short for word in name.words):
             yield f"name {' '.join(name.words)} in place of {' '.join(left_out[0].words)}"
 
 
 def _knows(facts: Facts, word: str) -> bool:
-    """Returns whether a sentence holds a word of a name: as it is, stemmed, in parts, or as first letters."""
+    """Returns whether a sentence holds a word of a name: as it is, stemmed, or in parts."""
     if word in facts.words or any(stem in facts.words for stem in words(word)):
         return True
     parts = [part for part in word.replace("/", "-").split("-") if part]
-    if len(parts) > 1 and all(_knows(facts, part) for part in parts):
-        return True
-    return len(word) > 2 and word.rstrip("s") in facts.acronyms
+    return len(parts) > 1 and all(_knows(facts, part) for part in parts)
 
 
 def _order_faults(sentence: str, source: str) -> Iterator[str]:
@@ -173,6 +177,34 @@ def _order_faults(sentence: str, source: str) -> Iterator[str]:
         for one, other in combinations(shared, 2):
             if (here[one] < here[other]) != (there[one] < there[other]):
                 yield f"order of {one} and {other}"
+    yield from _neighbour_faults(sentence, said.names, source)
+
+
+def _neighbour_faults(sentence: str, names: Sequence[Name], source: str) -> Iterator[str]:
+    """Yields names that stand before a word that they follow in the source, or the other way round."""
+    here, there = _first_places(sentence), _first_places(source)
+    for name in names:
+        key = name.words[-1]
+        if key not in here or key not in there:
+            continue
+        own = [word for word in here if word not in name.words and word in there and word[0].islower()]
+        before = max((w for w in own if here[w] < here[key]), key=lambda w: here[w], default=None)
+        after = min((w for w in own if here[w] > here[key]), key=lambda w: here[w], default=None)
+        if before is not None and there[before] > there[key]:
+            yield f"{name.words[-1]} after {before}"
+        if after is not None and there[after] < there[key]:
+            yield f"{name.words[-1]} before {after}"
+
+
+def _first_places(sentence: str) -> dict[str, int]:
+    """Returns the place of each word that carries meaning and stands only once."""
+    found = [(match.group().casefold().removesuffix("'s"), match.start()) for match in _WORD.finditer(sentence)]
+    counts = Counter(word for word, _ in found)
+    return {word: place for word, place in found if counts[word] == 1 and word not in STOP_WORDS}
+
+
+_CAPITALS = re.compile(r"[A-Z]{3,6}")
+_WORD = re.compile(r"[^\W_]+(?:'s)?")
 
 
 def _places(found: Sequence[Name] | Sequence[Number]) -> dict[str, int]:

@@ -1,7 +1,7 @@
 """A summarizer that writes with the words of its source: a pretrained encoder and a small decoder that points.
 
-transformers loads it like any other sequence-to-sequence checkpoint (importing this file registers it), so it is trained,
-saved and run by the same code. It suits small data: nothing has to be learned of the vocabulary.
+transformers loads it like any other sequence-to-sequence checkpoint (importing this file registers it), so it is
+trained, saved and run by the same code. It suits small data: nothing has to be learned of the vocabulary.
 """
 
 from __future__ import annotations
@@ -115,7 +115,9 @@ class CopyingModel(PreTrainedModel, GenerationMixin):  # type: ignore[misc]
         encoder = AutoModel.from_pretrained(name, dtype=torch.float32)
         tokenizer = AutoTokenizer.from_pretrained(name)
         if tokenizer.cls_token_id is None or tokenizer.sep_token_id is None:
-            raise InvalidInput(f"The texts of the encoder {name!r} have no first and last token: it cannot start to copy")
+            raise InvalidInput(
+                f"The texts of the encoder {name!r} have no first and last token: it cannot start to copy"
+            )
         config = CopyingConfig(
             encoder.config.to_dict(),
             decoder_layers,

@@ -120,7 +120,9 @@ class CausalSummarizer:
         """
         loaded = _load("AutoModelForCausalLM", self.model, self.device)
         if not loaded.tokenizer.chat_template:
-            raise InvalidInput(f"The tokenizer of {self.model!r} has no chat template: it was not made to be instructed")
+            raise InvalidInput(
+                f"The tokenizer of {self.model!r} has no chat template: it was not made to be instructed"
+            )
         chats = [messages(*item) for item in zip(queries, texts, max_tokens, strict=True)]
         prompts = [loaded.tokenizer.apply_chat_template(c, tokenize=False, add_generation_prompt=True) for c in chats]
         replies = loaded.write(prompts, max_tokens, self.max_source_tokens, 1, self.batch_size)

@@ -98,12 +98,17 @@ class Distillation:
 
 
 def read_candidates(path: str | Path) -> Iterator[Candidates]:
-    """Yields the lines of a `.jsonl` or `.jsonl.gz` file.
+    """Returns the lines of a `.jsonl` or `.jsonl.gz` file, one by one.
 
     Raises:
         InvalidInput: The file cannot be read.
         DocumentError: A line does not follow the schema above.
     """
+    return (candidates for _, candidates in read_records(path))
+
+
+def read_records(path: str | Path) -> Iterator[tuple[dict[str, Any], Candidates]]:
+    """Yields each line of a file as it is, and as what it says; raises what `read_candidates` does."""
     path = Path(path)
     try:
         data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
@@ -113,7 +118,8 @@ def read_candidates(path: str | Path) -> Iterator[Candidates]:
         if not line.strip():
             continue
         try:
-            yield _candidates(json.loads(line))
+            record = json.loads(line)
+            yield record, _candidates(record)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DocumentError(f"{path}:{number}: not a line with documents and summaries ({error!r:.100})") from error
 
