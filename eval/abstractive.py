@@ -40,9 +40,12 @@ def lead(rows: Sequence[SummaryRow], ratio: float) -> list[str]:
 
 
 def extractive(rows: Sequence[SummaryRow], ratio: float) -> list[str]:
-    """Returns the sentences that the default compressor keeps within that many words, at least its best one."""
-    compressor = ExtractiveCompressor.default(threshold=None, max_ratio=ratio, template=_BARE)
-    best = ExtractiveCompressor.default(threshold=float("inf"), keep_best=1, template=_BARE)
+    """Returns the sentences most like the whole text, or its question, within that many words, at least the best one.
+
+    Source: centroid summaries (Radev et al., "Centroid-based summarization of multiple documents", 2004), by BM25.
+    """
+    compressor = ExtractiveCompressor.lexical(threshold=None, max_ratio=ratio, template=_BARE)
+    best = ExtractiveCompressor.lexical(threshold=float("inf"), keep_best=1, template=_BARE)
     contexts = [Context.whole(row.query or row.source, [row.source]) for row in rows]
     return [
         _BARE.render_context(kept if kept.segments else one)

@@ -40,8 +40,9 @@ HEAVY = {
     "tiktoken",
 }
 ONE_HOME = {
-    "torch": {"models/classifier.py", "cli/doctor.py"},
-    "transformers": {"models/classifier.py"},
+    "torch": {"models/classifier.py", "models/copying.py", "models/generation.py", "cli/doctor.py"},
+    "transformers": {"models/classifier.py", "models/copying.py", "models/generation.py"},
+    "langchain_core": {"models/langchain.py"},
     "faiss": {"retrievers/faiss.py", "cli/doctor.py"},
     "rank_bm25": {"retrievers/rank_bm25.py"},
     "sentence_transformers": {"models/torch.py"},

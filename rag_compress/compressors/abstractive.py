@@ -27,6 +27,8 @@ from rag_compress.words import words
 
 _SHARE = 3
 """Without a budget, a summary may have a third of the tokens of its text."""
+_LEAST_ASKED = 16
+"""But never fewer than this, as far as its text has them."""
 _LEAST_TOKENS = 8
 """Nobody writes a sentence in fewer."""
 
@@ -97,20 +99,19 @@ class AbstractiveCompressor(Stage):
         sizes = [max(1, count(piece.text)) for piece in pieces]
         whole = replace(context, segments=tuple(pieces), dropped=())
         chunks = self.chunking.cut(pieces, sizes)
-        shares = [self._room(whole, sum(sizes))]
-        if len(chunks) > 1:
-            shares = self._shares(whole, chunks, sizes, shares[0])
+        header = max((part.header_size for part in self.template.parts(whole)), default=0)
+        room = self._room(sum(sizes), header)
+        shares = [room] if len(chunks) == 1 else self._shares(whole, chunks, sizes, room)
         return [
-            _Part.of(replace(whole, segments=tuple(pieces[chunk.start : chunk.stop])), share)
+            _Part.of(replace(whole, segments=tuple(pieces[chunk.start : chunk.stop])), share, header)
             for chunk, share in zip(chunks, shares, strict=True)
         ]
 
-    def _room(self, whole: Context, size: int) -> int:
+    def _room(self, size: int, header: int) -> int:
         """Returns how many tokens the summary itself may have: the budget without the header of a source."""
         if self.max_tokens is None:
-            return -(-size // _SHARE)
-        headers = [part.header_size for part in self.template.parts(whole)]
-        return max(0, min(self.max_tokens - max(headers, default=0), size))
+            return min(size, max(_LEAST_ASKED, -(-size // _SHARE)))
+        return max(0, min(self.max_tokens - header, size))
 
     def _shares(self, whole: Context, chunks: Sequence[range], sizes: Sequence[int], room: int) -> list[int]:
         scored = replace(self.fallback, splitter=_whole).score([whole])[0].segments
@@ -195,7 +196,9 @@ class AbstractiveCompressor(Stage):
 
     def _stand_in(self, part: _Part, reason: str, notes: Counter[str] | None = None) -> _Written:
         """Returns the extract of a part; for a blank query, its beginning."""
-        selection = replace(self.fallback.selection, max_tokens=part.budget, template=self.template)
+        selection = replace(self.fallback.selection, template=self.template)
+        if self.max_tokens is not None:
+            selection = replace(selection, max_tokens=part.budget + part.header)
         if not part.context.query.strip():
             selection = replace(selection, threshold=None)
         extract = replace(self.fallback, selection=selection, splitter=_whole)([part.context])[0]
@@ -206,7 +209,7 @@ class AbstractiveCompressor(Stage):
     def _again(self, drafts: Sequence[_Draft]) -> list[_Draft]:
         """Returns the drafts, those of several chunks that are still too long written once more as a whole."""
         long = [i for i, draft in enumerate(drafts) if len(draft.parts) > 1 and self._is_long(draft)]
-        parts = [drafts[i].as_one(self._room(drafts[i].whole, drafts[i].size)) for i in long]
+        parts = [drafts[i].as_one() for i in long]
         found = dict(zip(long, self._write(parts), strict=True))
         result = []
         for i, draft in enumerate(drafts):
@@ -234,7 +237,7 @@ class AbstractiveCompressor(Stage):
         notes = {"chunks": len(draft.parts), "rounds": draft.rounds, **draft.counts}
         notes["over_budget"] = len(kept) - len(fitted.segments)
         if not self._is_shorter(fitted, context):
-            extract = self._stand_in(_Part.of(draft.whole, self._limit(context)), "longer than its input")
+            extract = self._stand_in(_Part.of(draft.whole, self._limit(context), 0), "longer than its input")
             fitted = replace(context, segments=extract.segments, dropped=(*context.dropped, *extract.dropped))
             stood_in = Counter({"longer than its input": len(draft.parts)})
         return replace(fitted, notes={**context.notes, "abstractive": {**notes, "stood_in": dict(stood_in)}})
@@ -254,21 +257,25 @@ _REPLACED_FROM = 0.25
 
 
 class _Part(NamedTuple):
-    """A chunk: its sentences as a context of their own, its share of the budget, and its text for the summarizer."""
+    """A chunk: its sentences as a context of their own, its text for the summarizer, and its share of the budget.
+
+    The summary may have `budget` tokens, and with the header of its source, which has `header`, stands in the prompt.
+    """
 
     context: Context
     budget: int
+    header: int
     text: str
 
     @classmethod
-    def of(cls, context: Context, budget: int) -> _Part:
+    def of(cls, context: Context, budget: int, header: int) -> _Part:
         documents = {document.id: document for document in context.documents}
         blocks = []
         for doc_id, pieces in groupby(context.segments, key=lambda piece: piece.spans[0].doc_id):
             document = documents[doc_id]
             text = join_segments(document, list(pieces))
             blocks.append(f"{document.title}\n{text}" if document.title else text)
-        return cls(context, budget, "\n".join(blocks))
+        return cls(context, budget, header, "\n".join(blocks))
 
     @property
     def spans(self) -> tuple[Span, ...]:
@@ -313,13 +320,10 @@ class _Draft(NamedTuple):
         pieces = tuple(piece for part in self.parts for piece in part.context.segments)
         return replace(self.parts[0].context, segments=pieces)
 
-    @property
-    def size(self) -> int:
-        return sum(part.budget for part in self.parts)
-
-    def as_one(self, budget: int) -> _Part:
+    def as_one(self) -> _Part:
         """Returns the joined summary as a part to write again, checked against all sentences."""
-        return _Part(self.whole, budget, " ".join(segment.text for segment in self.segments))
+        text = " ".join(segment.text for segment in self.segments)
+        return _Part(self.whole, sum(part.budget for part in self.parts), self.parts[0].header, text)
 
 
 def _whole(text: str) -> list[tuple[int, int]]:

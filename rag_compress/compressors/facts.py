@@ -63,6 +63,7 @@ def facts_of(sentence: str) -> Facts:
     """Returns the facts of a sentence."""
     tokens = [match.group().casefold().replace("’", "'") for match in _TOKEN.finditer(sentence)]
     bare = {token.removesuffix("'s").rstrip("'") for token in tokens}
+    bare |= {_MONTH_OF[token] for token in bare if token in _MONTH_OF}
     parts = {part for token in bare for part in re.split(r"[-/]", token)}
     negated, plain = _negations(tokens)
     return Facts(
@@ -211,12 +212,7 @@ def _names(sentence: str) -> Iterator[Name]:
     starts = {match.end() for match in _SENTENCE_START.finditer(sentence)}
     run: list[re.Match[str]] = []
     for match in [*_TOKEN.finditer(sentence), None]:
-        if (
-            match
-            and run
-            and _is_capitalised(match.group())
-            and sentence[run[-1].end() : match.start()] in (" ", ". ", ".")
-        ):
+        if match and run and _is_capitalised(match.group()) and _goes_on(sentence, run[-1], match):
             run.append(match)
             continue
         yield from _name(run, starts)
@@ -232,6 +228,12 @@ def _name(run: list[re.Match[str]], starts: set[int]) -> Iterator[Name]:
         folded_words = (_folded_name(match.group()) for match in kept)
         if own := tuple(word for word in folded_words if word not in STOP_WORDS and word not in _HONORIFICS):
             yield Name(own, kept[0].start())
+
+
+def _goes_on(sentence: str, last: re.Match[str], following: re.Match[str]) -> bool:
+    """Returns whether two words in a row are of one name; a full stop between them is that of a title (Dr. Lee)."""
+    gap = sentence[last.end() : following.start()]
+    return gap == " " or (gap in (". ", ".") and last.group().casefold() in _HONORIFICS)
 
 
 def _is_capitalised(word: str) -> bool:

@@ -48,7 +48,7 @@ def test_supported(sentence: str) -> None:
         ("The Loire flows through central France for 1,060 km.", "number 1060"),
         ("The Loire flows through central France for 1,006 miles.", "unit of 1006 mi"),
         ("The Rhine flows through central France.", "name rhine"),
-        ("Bob Jones beat Alice Smith in the final at Paris.", "order of smith and jones"),
+        ("Bob Jones beat Alice Smith in the final at Paris.", "order of jones and smith"),
         ("Carol Smith beat Bob Jones in the final at Paris.", "name carol"),
         ("Alice Smith beat Bob Jones in the final at Paris in October 2010.", "name october"),
         ("The mayor said that we will give up.", "no negation of give"),
