@@ -145,6 +145,7 @@ def main(
         raw, texts, contexts = summarized(system, rows)
         unchecked = rouge(raw, rows)[0]
         scores |= {f"{key}, unchecked": value for key, value in unchecked.items()}
+        scores["words, unchecked"] = words_figure(raw, rows)
         scores["unsupported words, unchecked"] = unsupported_share(raw, [row.source for row in rows])
         notes = [context.notes["abstractive"] for context in contexts]
         for key in ("checked", "replaced", "dropped"):

@@ -165,6 +165,27 @@ def test_train_classifier(run: Run, tmp_path: Path) -> None:
         assert "absent" in result.err
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_teach_and_train_summarizer(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A teacher named on the command line writes candidates; a reader chooses; a summarizer is trained on them."""
+    pytest.importorskip("transformers")
+    monkeypatch.chdir(tmp_path)
+    teacher = "from rag_compress.testing import LeadSummarizer\nteach = LeadSummarizer()\n"
+    (tmp_path / "my_models.py").write_text(f"{teacher}def score(query, summary, answers): return len(summary)\n")
+    data = write_examples(tmp_path / "a.jsonl", [{"query": "q", "documents": ["the loire is in france"]}])
+    out = tmp_path / "candidates.jsonl"
+    result = run("teach", data, "--teacher", "my_models:teach", "--out", out, "--max-tokens", 2)
+    assert (result.code, result.out) == (0, "")
+    assert json.loads(out.read_text())["summaries"] == ["the loire"]
+    options = ["--data", out, "--reader", "my_models:score", "--steps", 1, "--copying"]
+    encoder = write_encoder(tmp_path / "encoder")
+    assert run("train", "summarizer", *options, "--model", encoder, "--out", tmp_path / "model").code == 0
+    assert (tmp_path / "model" / "summarizer.json").is_file()
+    wrong = run("teach", data, "--teacher", "my_models", "--out", out)
+    assert wrong.code == 2
+    assert "module:object" in wrong.err
+
+
 def test_index_search_compress(run: Run, folder: Path, tmp_path: Path) -> None:
     """An index is built once, searched, and compressed from; an older one is replaced."""
     for _ in range(2):
