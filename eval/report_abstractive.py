@@ -14,12 +14,12 @@ _GROUNDING = """\
 
 `python -m eval.grounding --set SET`
 
-Human summaries, the first 300 of each test split. **Rejected** is the share of their sentences that the check rejects as
-they are; each rejection counts as wrong, though some of these sentences do say what their source does not (wikisplit adds
-facts, scitldr was written from the whole paper). **Caught** is the share of spoiled sentences that it rejects, by the kind
-of spoiling; beside it, how many there were. "Another name of the source" takes the place of a name in a sentence;
-"exchanged" are two names of one sentence. The last columns are the words that their source does not hold, in the spoiled
-sentences and in what the check leaves of them.
+Human summaries, the first 300 of each test split. **Rejected** is the share of their sentences that the check rejects
+as they are; each rejection counts as wrong, though some of these sentences do say what their source does not
+(wikisplit adds facts, scitldr was written from the whole paper). **Caught** is the share of spoiled sentences that it
+rejects, by the kind of spoiling; beside it, how many there were. "Another name of the source" takes the place of a
+name in a sentence; "exchanged" are two names of one sentence. The last columns are the words that their source does
+not hold, in the spoiled sentences and in what the check leaves of them.
 """
 
 _SUMMARIES = """\
@@ -27,10 +27,10 @@ _SUMMARIES = """\
 
 `python -m eval.abstractive --system SYSTEM --set SET`
 
-ROUGE F1 with stemming against the reference, words left (%), and words that the source does not hold (%). `lead` is the
-beginning, as long as the set's summaries are; `extractive` the sentences most like the whole text; `deletion` a few rules
-that leave out brackets and clauses. `copying` is a model of 27 million weights, all-MiniLM-L6-v2 with a pointing decoder,
-trained on a CPU with
+ROUGE F1 with stemming against the reference, words left (%), and words that the source does not hold (%). `lead` is
+the beginning, as long as the set's summaries are; `extractive` the sentences most like the whole text; `deletion` a
+few rules that leave out brackets and clauses. `copying` is a model of 27 million weights, all-MiniLM-L6-v2 with a
+pointing decoder, trained on a CPU with
 
     python -m eval.summaries --set gsc --split train --out runs/summaries/gsc-train.jsonl
     rag-compress train summarizer --data runs/summaries/gsc-train.jsonl --copying --steps 960 --out runs/copying

@@ -101,7 +101,7 @@ class AbstractiveCompressor(Stage):
         chunks = self.chunking.cut(pieces, sizes)
         header = max((part.header_size for part in self.template.parts(whole)), default=0)
         room = self._room(sum(sizes), header)
-        shares = [room] if len(chunks) == 1 else self._shares(whole, chunks, sizes, room)
+        shares = [min(room, sum(sizes))] if len(chunks) == 1 else self._shares(whole, chunks, sizes, room)
         return [
             _Part.of(replace(whole, segments=tuple(pieces[chunk.start : chunk.stop])), share, header)
             for chunk, share in zip(chunks, shares, strict=True)
@@ -111,7 +111,7 @@ class AbstractiveCompressor(Stage):
         """Returns how many tokens the summary itself may have: the budget without the header of a source."""
         if self.max_tokens is None:
             return min(size, max(_LEAST_ASKED, -(-size // _SHARE)))
-        return max(0, min(self.max_tokens - header, size))
+        return max(0, self.max_tokens - header)
 
     def _shares(self, whole: Context, chunks: Sequence[range], sizes: Sequence[int], room: int) -> list[int]:
         scored = replace(self.fallback, splitter=_whole).score([whole])[0].segments
@@ -269,6 +269,7 @@ class _Part(NamedTuple):
 
     @classmethod
     def of(cls, context: Context, budget: int, header: int) -> _Part:
+        """Returns the part with its text: each document's kept sentences under its title."""
         documents = {document.id: document for document in context.documents}
         blocks = []
         for doc_id, pieces in groupby(context.segments, key=lambda piece: piece.spans[0].doc_id):
@@ -305,10 +306,12 @@ class _Draft(NamedTuple):
 
     @property
     def segments(self) -> tuple[Segment, ...]:
+        """What is kept of all parts, in order."""
         return tuple(segment for written in self.written for segment in written.segments)
 
     @property
     def counts(self) -> dict[str, int]:
+        """What happened in all parts."""
         known = Counter(checked=0, replaced=0, dropped=0)
         for written in self.written:
             known.update(written.counts)

@@ -99,6 +99,7 @@ class _Alignment(NamedTuple):
 
     @classmethod
     def of(cls, sources: Sequence[str]) -> _Alignment:
+        """Returns what the sentences of a source hold."""
         bags = [frozenset(content_words(source)) for source in sources]
         acronyms = " ".join(facts_of(source).acronyms for source in sources)
         return cls(bags, Counter(word for bag in bags for word in bag), acronyms)

@@ -179,7 +179,7 @@ def test_written_again() -> None:
             Talkative.calls += 1
             return [text.partition("\n")[2].rpartition(" Its")[0] or "The Loire is in France." for text in texts]
 
-    stage = AbstractiveCompressor(Talkative(), 38, chunking=Chunking(40), fallback=EXTRACT, template=WORDS)
+    stage = AbstractiveCompressor(Talkative(), 38, chunking=Chunking(45, least=4), fallback=EXTRACT, template=WORDS)
     context = stage.compress(QUERY, [LOIRE, replace(LOIRE, id="again")])
     assert Talkative.calls == 2
     assert notes(context)["rounds"] == 2

@@ -26,7 +26,7 @@ def test_each_kind_changes_the_sentence(kind):
 
 
 def test_what_is_changed():
-    """A number keeps its length, exchanged names stay, a new name is of the right text, a negation is added or taken."""
+    """A number keeps its length, exchanged names stay, a new name is of the right text, a negation comes or goes."""
     material = Material(SOURCE, "We saw Dora in Rome.", random.Random(0))
     number = CORRUPTIONS["number changed"](SENTENCE, material)
     assert sum(a != b for a, b in zip(number, SENTENCE, strict=True)) == 1
