@@ -211,7 +211,8 @@ def _names(sentence: str) -> Iterator[Name]:
         return
     starts = {match.end() for match in _SENTENCE_START.finditer(sentence)}
     run: list[re.Match[str]] = []
-    for match in [*_TOKEN.finditer(sentence), None]:
+    tokens_and_end: list[re.Match[str] | None] = [*_TOKEN.finditer(sentence), None]
+    for match in tokens_and_end:
         if match and run and _is_capitalised(match.group()) and _goes_on(sentence, run[-1], match):
             run.append(match)
             continue

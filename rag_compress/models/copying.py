@@ -64,7 +64,7 @@ class CopyingConfig(PretrainedConfig):  # type: ignore[misc]  # transformers is 
 class SourceStates(BaseModelOutput):  # type: ignore[misc]
     """What the decoder reads: the encoder's states, and the tokens that it may copy."""
 
-    input_ids: Tensor | None = None
+    input_ids: Any = None
 
 
 class CopyingModel(PreTrainedModel, GenerationMixin):  # type: ignore[misc]
