@@ -36,7 +36,7 @@ def _places(source_ids: Sequence[int], ids: Sequence[int]) -> Iterator[int]:
     for place, token in enumerate(source_ids):
         found.setdefault(token, []).append(place)
     last = -1
-    for token, following in zip(ids, [*ids[1:], -1], strict=True):
+    for token, following in zip(ids, [*ids, -1][1:], strict=True):
         places = found.get(token)
         if not places:
             continue

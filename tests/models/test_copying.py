@@ -62,7 +62,7 @@ def test_probabilities(tmp_path: Path) -> None:
         chances = model(ids, mask, start).logits.exp()[:, 0]
         alone = model(ids[1:, : mask[1].sum()], None, start[1:]).logits.exp()[:, 0]
         loss = model(ids, mask, labels=labels[:, :1]).loss
-        unknown = model(ids, mask, labels=torch.full((2, 1), 5)).loss
+        unknown = model(ids, mask, labels=torch.full((2, 1), 6)).loss
     assert torch.allclose(chances.sum(-1), torch.ones(2), atol=1e-3)
     assert set(torch.nonzero(chances[1] > 1e-6).flatten().tolist()) <= set(ids[1][mask[1] == 1].tolist())
     assert torch.allclose(chances[1], alone[0], atol=1e-5)
