@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from math import log, sqrt
 
 import numpy as np
@@ -55,7 +55,7 @@ class Chunking:
         if sum(sizes) <= self.max_tokens:
             return [range(len(pieces))] if pieces else []
         alike = self._similarities(pieces)
-        ends = np.cumsum([0, *sizes])
+        ends = [0, *accumulate(sizes)]
         chunks: list[range] = []
         waiting = [range(len(pieces))]
         while waiting:

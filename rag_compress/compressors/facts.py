@@ -211,13 +211,13 @@ def _names(sentence: str) -> Iterator[Name]:
         return
     starts = {match.end() for match in _SENTENCE_START.finditer(sentence)}
     run: list[re.Match[str]] = []
-    tokens_and_end: list[re.Match[str] | None] = [*_TOKEN.finditer(sentence), None]
-    for match in tokens_and_end:
-        if match and run and _is_capitalised(match.group()) and _goes_on(sentence, run[-1], match):
-            run.append(match)
+    for word in _TOKEN.finditer(sentence):
+        if run and _is_capitalised(word.group()) and _goes_on(sentence, run[-1], word):
+            run.append(word)
             continue
         yield from _name(run, starts)
-        run = [match] if match and _is_capitalised(match.group()) else []
+        run = [word] if _is_capitalised(word.group()) else []
+    yield from _name(run, starts)
 
 
 def _name(run: list[re.Match[str]], starts: set[int]) -> Iterator[Name]:

@@ -210,9 +210,9 @@ _WORD = re.compile(r"[^\W_]+(?:'s)?")
 
 def _places(found: Sequence[Name] | Sequence[Number]) -> dict[str, int]:
     """Returns the place of each name (by its last word) or number that stands only once."""
-    keys = [item.words[-1] if isinstance(item, Name) else item.value for item in found]
-    counts = Counter(keys)
-    return {key: item.place for key, item in zip(keys, found, strict=True) if counts[key] == 1}
+    places = [(item.words[-1] if isinstance(item, Name) else item.value, item.place) for item in found]
+    counts = Counter(key for key, _ in places)
+    return {key: place for key, place in places if counts[key] == 1}
 
 
 def _negation_faults(said: Facts, known: Sequence[Facts]) -> Iterator[str]:
