@@ -1,8 +1,7 @@
 """Measures the grounding check on spoiled summaries: `python -m eval.grounding --set scitldr`.
 
-Human summaries are taken as good. Each sentence that has something to spoil is spoiled in every way of
-`eval.corruptions`; the check sees the whole summary with that one sentence changed, and has caught it when it rejects
-that sentence.
+Human summaries are taken as good. For each way of `eval.corruptions`, one sentence of each summary that has something
+to spoil is spoiled and checked alone against the whole source; it is caught when the check rejects it.
 """
 
 from __future__ import annotations
