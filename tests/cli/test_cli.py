@@ -75,6 +75,7 @@ def test_compress_as_json(run: Run, folder: Path) -> None:
     assert segment["text"] == "The Loire is a river in France."
     assert segment["spans"] == [{"doc_id": (folder / "rivers.txt").as_posix(), "start": 0, "end": 31}]
     assert [piece["text"] for piece in record["dropped"]] == ["Bread is baked from flour.", "It is 1,006 km long."]
+    assert record["notes"] == {}
     assert 0 < record["compressed_tokens"] < record["original_tokens"]
     assert record["compression_rate"] == record["compressed_tokens"] / record["original_tokens"]
 
