@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -135,7 +135,7 @@ class _Run:
                 if fits and len(example.target) <= self.options.max_target_tokens:
                     examples.append(example)
                 else:
-                    own["learned"] -= 1
+                    own["learned" if pair.summary.strip() else "learned as empty"] -= 1
                     own["too many tokens"] += 1
             counts.update(own)
         if not examples:
@@ -180,7 +180,8 @@ class _Run:
 
     def _identity(self) -> list[Any]:
         options = self.options
-        return [list(options.data), options.model, options.seed, options.batch_size, len(self.examples)]
+        choices = [options.model, options.copying, options.input_template, options.seed, options.batch_size]
+        return [list(options.data), *choices, len(self.examples)]
 
     def advance(self) -> None:
         """Makes one update."""
@@ -244,7 +245,7 @@ class _Run:
         self.tokenizer.save_pretrained(self.out)
         settings = {"template": self.options.input_template, "max_source_tokens": self.options.max_source_tokens}
         (self.out / SETTINGS).write_text(json.dumps(settings, indent=2), encoding="utf-8")
-        recipe = asdict(self.options) | {"distillation": repr(self.options.distillation)}
+        recipe = vars(self.options) | {"distillation": repr(self.options.distillation)}
         figures = {name: count for name, count in self.counts.items() if count}
         figures |= {k: v for k, v in (self.log[-1] if self.log else {}).items() if k != "time"}
         write_summarizer_card(self.out, self.licences, recipe, figures)

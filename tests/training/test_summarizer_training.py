@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ from tiny_seq2seq import write_lines, write_t5
 
 from rag_compress.models.generation import PLAIN, RECOMP, Seq2SeqSummarizer
 from rag_compress.training import summarizer
+from rag_compress.training.distillation import Distillation
 from rag_compress.training.summarizer import SummarizerTraining, train
 
 LINES = [
@@ -63,8 +66,23 @@ def test_resume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert json.loads((resumed / "summarizer.json").read_text())["template"] == RECOMP
     assert [json.loads(line)["step"] for line in (resumed / "log.jsonl").read_text().splitlines()] == [2, 4]
     assert (resumed / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
-    with pytest.raises(InvalidInput, match="other options"):
-        train(replace(run, seed=1))
+    for other in ({"seed": 1}, {"template": PLAIN}):
+        with pytest.raises(InvalidInput, match="other options"):
+            train(replace(run, **other))
+
+
+def test_a_reader_that_cannot_be_copied(tmp_path: Path) -> None:
+    """A reader may hold a connection or a lock; where it prefers no context, the empty text is learned and counted."""
+
+    class Reader:
+        def __init__(self) -> None:
+            self.connection = Lock()
+
+        def __call__(self, query: str, summary: str, answers: Sequence[str]) -> float:
+            return 0.0 if summary else 1.0
+
+    folder = train(options(tmp_path, model=write_t5(tmp_path / "t5"), distillation=Distillation(Reader())))
+    assert "| learned as empty | 8 |" in (folder / "README.md").read_text()
 
 
 def test_what_is_left_out(tmp_path: Path) -> None:
