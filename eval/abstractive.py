@@ -77,16 +77,29 @@ def _deleted(text: str, most: int) -> str:
 BASELINES: dict[str, System] = {"lead": lead, "extractive": extractive, "deletion": deletion}
 
 
-def rouge(texts: Sequence[str], rows: Sequence[SummaryRow]) -> tuple[dict[str, float], list[float]]:
-    """Returns the mean F1 of ROUGE-1, -2 and -L with stemming, each against the reference nearest to it; and all -L.
+def rouge(texts: Sequence[str], rows: Sequence[SummaryRow]) -> dict[str, list[float]]:
+    """Returns the F1 of ROUGE-1, -2 and -L of each text, with stemming, against the reference nearest to it.
 
     Source: Lin, "ROUGE: A Package for Automatic Evaluation of Summaries", 2004, as the package rouge-score computes it.
     """
     kinds = ["rouge1", "rouge2", "rougeL"]
     scorer = RougeScorer(kinds, use_stemmer=True)
     found = [scorer.score_multi(list(row.references), text) for row, text in zip(rows, texts, strict=True)]
-    means = {f"ROUGE-{kind[-1]}": 100 * fmean(score[kind].fmeasure for score in found) for kind in kinds}
-    return means, [100 * score["rougeL"].fmeasure for score in found]
+    return {f"ROUGE-{kind[-1]}": [100 * score[kind].fmeasure for score in found] for kind in kinds}
+
+
+def figures(texts: Sequence[str], rows: Sequence[SummaryRow]) -> dict[str, float]:
+    """Returns the means of ROUGE, the words that are left, and those that the sources do not hold."""
+    means = {kind: fmean(values) for kind, values in rouge(texts, rows).items()}
+    unsupported = unsupported_share(texts, [row.source for row in rows])
+    return {**means, "words": words_figure(texts, rows), "unsupported words": unsupported}
+
+
+def noted(contexts: Sequence[Context]) -> dict[str, float]:
+    """Returns how many sentences were checked, replaced and dropped, and how often (%) the extract stands in."""
+    notes = [context.notes["abstractive"] for context in contexts]
+    counts = {f"{key} sentences": float(sum(n[key] for n in notes)) for key in ("checked", "replaced", "dropped")}
+    return {**counts, "extract stands in": 100 * fmean(bool(note["stood_in"]) for note in notes)}
 
 
 def words_figure(texts: Sequence[str], rows: Sequence[SummaryRow]) -> float:
@@ -137,32 +150,22 @@ def main(
     dev = list(read_summaries(folder, name, "dev"))[:_TUNED]
     ratio = words_figure([row.references[0] for row in dev], dev) / 100
     start = time.perf_counter()
-    scores: dict[str, float] = {}
     details: dict[str, object] = {"texts": len(rows), "ratio": round(ratio, 3)}
     if system in BASELINES:
-        texts = BASELINES[system](rows, ratio)
+        texts, more = BASELINES[system](rows, ratio), {}
     else:
         raw, texts, contexts = summarized(system, rows)
-        unchecked = rouge(raw, rows)[0]
-        scores |= {f"{key}, unchecked": value for key, value in unchecked.items()}
-        scores["words, unchecked"] = words_figure(raw, rows)
-        scores["unsupported words, unchecked"] = unsupported_share(raw, [row.source for row in rows])
-        notes = [context.notes["abstractive"] for context in contexts]
-        for key in ("checked", "replaced", "dropped"):
-            scores[f"{key} sentences"] = float(sum(note[key] for note in notes))
-        scores["extract stands in"] = 100 * fmean(bool(note["stood_in"]) for note in notes)
+        more = {f"{key}, unchecked": value for key, value in figures(raw, rows).items()} | noted(contexts)
         details["examples"] = [[row.source, text] for row, text in list(zip(rows, raw, strict=True))[:8]]
-    seconds = time.perf_counter() - start
-    figures, samples = rouge(texts, rows)
-    scores = figures | {"words": words_figure(texts, rows)} | scores
-    scores["unsupported words"] = unsupported_share(texts, [row.source for row in rows])
+    details["seconds"] = round(time.perf_counter() - start, 1)
+    scores = figures(texts, rows) | more
     label = system if system in BASELINES else Path(system).name
     options = f" --limit {limit}" if limit != LIMIT else ""
     result = Result(
         command=f"python -m eval.abstractive --system {system} --set {name} --split {split}{options}",
         scores=scores,
-        details={**details, "seconds": round(seconds, 1)},
-        samples={"ROUGE-L": samples},
+        details=details,
+        samples={"ROUGE-L": rouge(texts, rows)["ROUGE-L"]},
     )
     file = result.write(f"abstractive-{label}-{name}-{split}")
     Console().print(f"{file.name}: " + ", ".join(f"{key} {value:.1f}" for key, value in scores.items()))

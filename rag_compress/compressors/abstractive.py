@@ -31,6 +31,8 @@ _LEAST_ASKED = 16
 """But never fewer than this, as far as its text has them."""
 _LEAST_TOKENS = 8
 """Nobody writes a sentence in fewer."""
+_REPLACED_FROM = 0.25
+"""A sentence that shares less with its best source has none: there is nothing to put in its place."""
 
 
 @dataclass(frozen=True)
@@ -250,10 +252,6 @@ class AbstractiveCompressor(Stage):
         new, old = self.template.render_context(after), self.template.render_context(before)
         count = token_counter(self.template.tokenizer)
         return len(new) <= len(old) and count(new) <= count(old)
-
-
-_REPLACED_FROM = 0.25
-"""A sentence that shares less with its best source has none: there is nothing to put in its place."""
 
 
 class _Part(NamedTuple):

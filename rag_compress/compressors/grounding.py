@@ -15,6 +15,9 @@ from rag_compress.compressors.facts import Facts, Name, Number, content_words, f
 from rag_compress.text import sentences
 from rag_compress.words import STOP_WORDS, words
 
+_CAPITALS = re.compile(r"[A-Z]{3,6}")
+_WORD = re.compile(r"[^\W_]+(?:'s)?")
+
 
 class Verdict(NamedTuple):
     """What the check says of one sentence of a summary.
@@ -202,10 +205,6 @@ def _first_places(sentence: str) -> dict[str, int]:
     found = [(match.group().casefold().removesuffix("'s"), match.start()) for match in _WORD.finditer(sentence)]
     counts = Counter(word for word, _ in found)
     return {word: place for word, place in found if counts[word] == 1 and word not in STOP_WORDS}
-
-
-_CAPITALS = re.compile(r"[A-Z]{3,6}")
-_WORD = re.compile(r"[^\W_]+(?:'s)?")
 
 
 def _places(found: Sequence[Name] | Sequence[Number]) -> dict[str, int]:
