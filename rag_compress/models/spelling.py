@@ -22,13 +22,19 @@ def copied_text(source: str, offsets: Sequence[tuple[int, int]], source_ids: Seq
         start, stop = offsets[place]
         if start == stop:
             continue
-        if end >= 0 and start >= end and not source[end:start].strip():
+        if 0 <= end <= start and not source[end:start].strip():
             gap = source[end:start]
         else:
-            gap = " " if text and source[max(0, start - 1) : start].isspace() else ""
+            gap = " " if text and _starts_apart(source, start) else ""
         text += gap + source[start:stop]
         end = stop
     return text[:1].upper() + text[1:]
+
+
+def _starts_apart(source: str, place: int) -> bool:
+    """Returns whether a place is behind a space, or the start of a word, whatever stands before that."""
+    before = source[max(0, place - 1) : place]
+    return before.isspace() or (source[place].isalnum() and not before.isalnum())
 
 
 def _places(source_ids: Sequence[int], ids: Sequence[int]) -> Iterator[int]:

@@ -13,7 +13,7 @@ from tiny_classifier import write_encoder
 
 from rag_compress.models.copying import CopyingModel, seq2seq_model, torch
 
-SOURCE = "The Loire, in France, flows. The END."
+SOURCE = "The Loire, in France, flows. The END. 'quoted'"
 TOKENS = [
     (0, 3),
     (4, 9),
@@ -27,8 +27,9 @@ TOKENS = [
     (33, 36),
     (36, 37),
     (0, 0),
+    (39, 45),
 ]
-IDS = [1, 2, 3, 4, 5, 3, 6, 7, 1, 8, 7, 9]
+IDS = [1, 2, 3, 4, 5, 3, 6, 7, 1, 8, 7, 9, 12]
 
 
 @pytest.mark.parametrize(
@@ -40,6 +41,8 @@ IDS = [1, 2, 3, 4, 5, 3, 6, 7, 1, 8, 7, 9]
         ([5, 6, 7, 9], "France flows."),
         ([4, 5], "In France"),
         ([77, 2], "Loire"),
+        ([2, 12], "Loire quoted"),
+        ([12, 1, 2], "Quoted The Loire"),
         ([], ""),
     ],
 )
