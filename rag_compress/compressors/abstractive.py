@@ -53,7 +53,7 @@ class AbstractiveCompressor(Stage):
         grounding: Checks each sentence against its sources; `None`: whatever is written stands, and cites everything.
         on_fault: What becomes of a sentence that fails: its best source sentence takes its place, or nothing.
         keywords: How many keywords of each chunk must stay: where one is lost, the source sentence that holds most of
-            the lost ones is added, word for word, as long as it fits.
+            the lost ones is added, word for word, as long as it fits. Of a summary that is not checked, none must.
         chunking: Cuts long texts.
         fallback: Stands in; its selection's budget is replaced.
         template: Renders the context and counts its tokens.
