@@ -69,7 +69,7 @@ def test_compress_prints_the_prompt(run: Run, folder: Path) -> None:
 
 def test_compress_as_json(run: Run, folder: Path) -> None:
     """JSON has every kept and dropped piece with its score and its characters in the source."""
-    result = run("compress", "river in France", folder, "-o", "json")
+    result = run("compress", "river in France", folder, "-o", "json", "--threshold", "0.2")
     record = json.loads(result.out)
     (segment,) = record["segments"]
     assert segment["text"] == "The Loire is a river in France."
@@ -82,7 +82,7 @@ def test_compress_as_json(run: Run, folder: Path) -> None:
 
 def test_compress_as_a_view(run: Run, folder: Path) -> None:
     """The view marks kept and dropped pieces; the counts go to stderr."""
-    result = run("compress", "river in France", folder, "-o", "view")
+    result = run("compress", "river in France", folder, "-o", "view", "--threshold", "0.2")
     assert "+ 0." in result.out
     assert re.search(r"- 0\.0\d Bread is baked from flour\.", result.out)
     assert "kept" in result.err
