@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rag_compress.compressors import ExtractiveCompressor
+    from rag_compress.compressors import AbstractiveCompressor, Chunking, ExtractiveCompressor, Grounding, RelevanceGate
     from rag_compress.prompts import PromptTemplate
     from rag_compress.retrievers import BM25Retriever, DenseRetriever, FeedbackRetriever, HybridRetriever
     from rag_compress.scorers import BiEncoderScorer, CascadeScorer, ClassifierScorer, LexicalScorer
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "compressors": ("ExtractiveCompressor",),
+    "compressors": ("AbstractiveCompressor", "Chunking", "ExtractiveCompressor", "Grounding", "RelevanceGate"),
     "prompts": ("PromptTemplate",),
     "retrievers": ("BM25Retriever", "DenseRetriever", "FeedbackRetriever", "HybridRetriever"),
     "scorers": ("BiEncoderScorer", "CascadeScorer", "ClassifierScorer", "LexicalScorer"),
@@ -37,20 +37,24 @@ _HOMES = {
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "AbstractiveCompressor",
     "BM25Retriever",
     "BiEncoderScorer",
     "CascadeScorer",
+    "Chunking",
     "ClassifierScorer",
     "Context",
     "DenseRetriever",
     "Document",
     "ExtractiveCompressor",
     "FeedbackRetriever",
+    "Grounding",
     "HybridRetriever",
     "LexicalScorer",
     "Pipeline",
     "Prompt",
     "PromptTemplate",
+    "RelevanceGate",
     "Retriever",
     "Segment",
     "Selection",

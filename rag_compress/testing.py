@@ -51,6 +51,30 @@ class OverlapScorer:
         ]
 
 
+@dataclass(frozen=True)
+class LeadSummarizer:
+    """Summarises a text by its first words, as many as a summary may have tokens: the summary that invents nothing."""
+
+    def summarize(self, queries: Sequence[str], texts: Sequence[str], max_tokens: Sequence[int]) -> list[str]:
+        """Returns the beginnings."""
+        del queries
+        return [" ".join(text.split()[:limit]) for text, limit in zip(texts, max_tokens, strict=True)]
+
+
+@dataclass(frozen=True)
+class ScriptedSummarizer:
+    """Returns the same reply for every text: a summary, or an error that is raised."""
+
+    reply: str | Exception
+
+    def summarize(self, queries: Sequence[str], texts: Sequence[str], max_tokens: Sequence[int]) -> list[str]:
+        """Returns the reply for each text."""
+        del queries, max_tokens
+        if isinstance(self.reply, Exception):
+            raise self.reply
+        return [self.reply] * len(texts)
+
+
 def check_context(before: Context, after: Context, template: PromptTemplate, max_tokens: int | None = None) -> None:
     """Raises `AssertionError` unless a compressor kept its promises for one context.
 

@@ -101,12 +101,14 @@ class Context:
         documents: In the order in which they were retrieved; ids are unique.
         segments: What the LLM will read, in prompt order.
         dropped: What an earlier stage removed, with its scores, so that a choice can be made again without a model.
+        notes: What stages have to say of what they did, by their kind; plain values that JSON can carry.
     """
 
     query: str
     documents: tuple[Document, ...] = ()
     segments: tuple[Segment, ...] = ()
     dropped: tuple[Segment, ...] = ()
+    notes: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.query, str):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -11,8 +12,10 @@ from hypothesis import strategies as st
 from strategies import contexts
 
 from rag_compress import (
+    AbstractiveCompressor,
     BiEncoderScorer,
     CascadeScorer,
+    Chunking,
     ClassifierScorer,
     Context,
     ExtractiveCompressor,
@@ -21,7 +24,8 @@ from rag_compress import (
     Selection,
     Stage,
 )
-from rag_compress.testing import HashEncoder, OverlapScorer, check_context
+from rag_compress.models.protocols import Summarizer
+from rag_compress.testing import HashEncoder, LeadSummarizer, OverlapScorer, ScriptedSummarizer, check_context
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,18 @@ class Row:
     make: Callable[[Selection], Stage]
 
 
+def abstractive(summarizer: Summarizer, selection: Selection, **options: Any) -> AbstractiveCompressor:
+    """Returns the compressor with the budget and the tokenizer of a selection, which also makes the stand-in."""
+    return AbstractiveCompressor(
+        summarizer,
+        max_tokens=selection.max_tokens,
+        fallback=ExtractiveCompressor(OverlapScorer(), selection),
+        template=selection.template,
+        **options,
+    )
+
+
+INVENTED = ScriptedSummarizer("The Loire is a river in France. Penguins discovered 17 moons of Jupiter.")
 ROWS = [
     Row("extractive lexical", lambda s: ExtractiveCompressor(LexicalScorer(), s)),
     Row("extractive bi-encoder", lambda s: ExtractiveCompressor(BiEncoderScorer(HashEncoder()), s)),
@@ -51,6 +67,15 @@ ROWS = [
     Row(
         "documents >> overlap with neighbours",
         lambda s: Selection(max_similarity=0.9) >> ExtractiveCompressor(OverlapScorer(), s),
+    ),
+    Row("abstractive", lambda s: abstractive(LeadSummarizer(), s)),
+    Row("abstractive, small chunks", lambda s: abstractive(LeadSummarizer(), s, chunking=Chunking(30), keywords=3)),
+    Row("abstractive, invented", lambda s: abstractive(INVENTED, s, on_fault="drop")),
+    Row("abstractive, unchecked", lambda s: abstractive(INVENTED, s, grounding=None)),
+    Row("abstractive, failing", lambda s: abstractive(ScriptedSummarizer(RuntimeError("down")), s)),
+    Row(
+        "overlap >> abstractive",
+        lambda s: ExtractiveCompressor(OverlapScorer(), Selection(max_ratio=0.7)) >> abstractive(LeadSummarizer(), s),
     ),
 ]
 every_row = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)

@@ -40,8 +40,8 @@ HEAVY = {
     "tiktoken",
 }
 ONE_HOME = {
-    "torch": {"models/classifier.py", "cli/doctor.py"},
-    "transformers": {"models/classifier.py"},
+    "torch": {"models/classifier.py", "models/copying.py", "models/generation.py", "cli/doctor.py"},
+    "transformers": {"models/classifier.py", "models/copying.py", "models/generation.py"},
     "faiss": {"retrievers/faiss.py", "cli/doctor.py"},
     "rank_bm25": {"retrievers/rank_bm25.py"},
     "sentence_transformers": {"models/torch.py"},
@@ -51,7 +51,7 @@ ONE_HOME = {
     "tokenizers": {"tokens.py", "models/windows.py"},
     "tiktoken": {"tokens.py"},
     "bm25s": {"retrievers/bm25.py"},
-    "langchain_core": {"pipelines/langchain.py", "pipelines/langchain_agent.py"},
+    "langchain_core": {"models/langchain.py", "pipelines/langchain.py", "pipelines/langchain_agent.py"},
     "langchain": {"pipelines/langchain_agent.py"},
     "llama_index": {"pipelines/llamaindex.py"},
     "haystack": {"pipelines/haystack.py"},

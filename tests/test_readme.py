@@ -13,7 +13,10 @@ import rag_compress
 ROOT = Path(__file__).parent.parent
 
 
-@pytest.mark.parametrize("where", [ROOT / "README.md", rag_compress], ids=["README", "package"])
+DOCS = [ROOT / "README.md", ROOT / "docs" / "abstractive.md"]
+
+
+@pytest.mark.parametrize("where", [*DOCS, rag_compress], ids=["README", "abstractive", "package"])
 def test_examples(where: Path | ModuleType) -> None:
     """Every example gives exactly the output that stands below it."""
     if isinstance(where, Path):

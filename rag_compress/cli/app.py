@@ -138,6 +138,23 @@ app.add_typer(train_app, name="train")
 
 
 @app.command()
+def teach(
+    data: Annotated[Path, typer.Argument(help="A .jsonl file of questions and documents.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="The .jsonl file to write; a broken-off one is gone on with.")
+    ],
+    teacher: Annotated[str, typer.Option(help="module:object, a LangChain chat model or a function that makes one.")],
+    candidates: Annotated[int, typer.Option(help="How many summaries to ask for, for each line.")] = 1,
+    max_tokens: Annotated[int, typer.Option(help="About how long each may be.")] = 128,
+    timeout: Annotated[float, typer.Option(help="Seconds for each summary.")] = 60.0,
+) -> None:
+    """Have a chat model write candidate summaries, for `train summarizer`."""
+    from rag_compress.cli.teach import run_teach
+
+    run_teach(data, out, teacher, candidates, max_tokens, timeout)
+
+
+@app.command()
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
     """Say what is installed, what clashes, and which device is really used; exit with 1 if something clashes."""
     from rag_compress.cli.doctor import run_doctor

@@ -98,6 +98,7 @@ def _record(context: Context, template: PromptTemplate) -> dict[str, Any]:
         "documents": [
             {"id": d.id, "title": d.title, "score": d.score, "metadata": dict(d.metadata)} for d in context.documents
         ],
+        "notes": dict(context.notes),
     }
 
 

@@ -1,5 +1,9 @@
-"""Compressors: stages that rewrite the segments of a context."""
+"""Compressors: they rewrite the segments of a context. One file each; any two compose with `>>`."""
 
+from rag_compress.compressors.abstractive import AbstractiveCompressor
+from rag_compress.compressors.chunking import Chunking
 from rag_compress.compressors.extractive import ExtractiveCompressor
+from rag_compress.compressors.gate import RelevanceGate
+from rag_compress.compressors.grounding import Grounding
 
-__all__ = ["ExtractiveCompressor"]
+__all__ = ["AbstractiveCompressor", "Chunking", "ExtractiveCompressor", "Grounding", "RelevanceGate"]

@@ -68,7 +68,7 @@ class ExtractiveCompressor(Stage):
     def score(self, batch: Sequence[Context]) -> list[Context]:
         """Returns each context with every sentence kept and scored: what a sweep over selections starts from."""
         batch = list(batch)
-        pieces = [self._cut(context) for context in batch]
+        pieces = [pieces_of(context, self.splitter) for context in batch]
         passages = [
             [Passage(document.title, document.text, offsets) for document, offsets in groups] for groups in pieces
         ]
@@ -78,19 +78,24 @@ class ExtractiveCompressor(Stage):
             for context, groups, arrays in zip(batch, pieces, _checked(scores, passages, self.scorer), strict=True)
         ]
 
-    def _cut(self, context: Context) -> list[tuple[Document, list[Offsets]]]:
-        """Returns the pieces of the kept segments by document, in prompt order."""
-        documents = {document.id: document for document in context.documents}
-        pieces: dict[str, list[Offsets]] = {}
-        for segment in context.segments:
-            if not segment.verbatim or segment.spans[0].doc_id not in documents:
-                raise InvalidInput(f"Only verbatim segments can be cut into sentences, not {segment.text!r:.80}")
-            span = segment.spans[0]
-            offsets = [(span.start + start, span.start + end) for start, end in self.splitter(segment.text)]
-            if any(not span.start <= start < end <= span.end for start, end in offsets):
-                raise InvalidInput(f"The splitter {self.splitter!r} returned offsets outside the text: {offsets!r:.80}")
-            pieces.setdefault(span.doc_id, []).extend(offsets)
-        return [(documents[doc_id], offsets) for doc_id, offsets in pieces.items()]
+
+def pieces_of(context: Context, splitter: Splitter) -> list[tuple[Document, list[Offsets]]]:
+    """Returns the pieces of the kept segments by document, in prompt order.
+
+    Raises:
+        InvalidInput: A segment is not verbatim, or the splitter returned offsets outside its text.
+    """
+    documents = {document.id: document for document in context.documents}
+    pieces: dict[str, list[Offsets]] = {}
+    for segment in context.segments:
+        if not segment.verbatim or segment.spans[0].doc_id not in documents:
+            raise InvalidInput(f"Only verbatim segments can be cut into sentences, not {segment.text!r:.80}")
+        span = segment.spans[0]
+        offsets = [(span.start + start, span.start + end) for start, end in splitter(segment.text)]
+        if any(not span.start <= start < end <= span.end for start, end in offsets):
+            raise InvalidInput(f"The splitter {splitter!r} returned offsets outside the text: {offsets!r:.80}")
+        pieces.setdefault(span.doc_id, []).extend(offsets)
+    return [(documents[doc_id], offsets) for doc_id, offsets in pieces.items()]
 
 
 def _scored(

@@ -48,3 +48,34 @@ class SentenceScorer(Protocol):
         scores.
         """
         ...
+
+
+Summary = str | Exception
+"""A summary, or what went wrong instead of one."""
+
+
+@runtime_checkable
+class Summarizer(Protocol):
+    """Writes one short text from a longer one, for a query."""
+
+    def summarize(self, queries: Sequence[str], texts: Sequence[str], max_tokens: Sequence[int]) -> Sequence[Summary]:
+        """Returns a summary of each text, in order.
+
+        An empty summary says that nothing in the text helps. An error in its place says that this one failed; its
+        batch-mates do not change. The compressor checks everything else: a summary may be wrong, too long, or anything.
+
+        Args:
+            queries: What each summary has to help with; an empty one asks for a summary of the text as it is.
+            texts: What to summarise: documents one below the other, each under its title.
+            max_tokens: About how long each summary may be.
+        """
+        ...
+
+
+@runtime_checkable
+class PassageScorer(Protocol):
+    """Says how likely each passage helps to answer a query."""
+
+    def relevance(self, queries: Sequence[str], passages: Sequence[Sequence[Passage]]) -> list[NDArray[np.float32]]:
+        """Returns, for each query, float32 `(passages,)`: probabilities."""
+        ...

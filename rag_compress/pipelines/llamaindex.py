@@ -287,12 +287,12 @@ def _compressed(node: BaseNode, piece: Piece, per: Per) -> BaseNode:
 
 
 def _indices(node: BaseNode, piece: Piece) -> dict[str, int]:
-    """Returns where a sentence stands in the document that the node was cut from, if the node knows where it stands."""
+    """Returns where a sentence stands in the document that the node was cut from, if it does and the node knows."""
     start = getattr(node, "start_char_idx", None)
-    spans = piece.segments[0].spans
-    if start is None or len(spans) != 1:
+    segment = piece.segments[0]
+    if start is None or not segment.verbatim:
         return {}
-    return {"start_char_idx": start + spans[0].start, "end_char_idx": start + spans[0].end}
+    return {"start_char_idx": start + segment.spans[0].start, "end_char_idx": start + segment.spans[0].end}
 
 
 def _with_key(keys: Sequence[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Writes the card of a trained classifier: data with licences, recipe, figures, limits."""
+"""Writes the card of a trained model: data with licences, recipe, figures, limits."""
 
 from __future__ import annotations
 
@@ -16,6 +16,11 @@ _LIMITS = """\
 * Languages and kinds of text that are not in the data above rest on the words they share with the question.
 """
 
+_SUMMARIZER_LIMITS = """\
+* It was trained to write like its examples; on other kinds of text, and in other languages, it has not been measured.
+* What it writes may be wrong: use it behind `AbstractiveCompressor`, which checks every sentence against its sources.
+"""
+
 
 def write_card(folder: Path, sources: Sequence[Source], recipe: Mapping[str, Any], figures: Mapping[str, Any]) -> Path:
     """Writes `README.md` into a model's folder and returns its path.
@@ -27,33 +32,41 @@ def write_card(folder: Path, sources: Sequence[Source], recipe: Mapping[str, Any
         figures: What was measured, by name.
     """
     rows = [_row(source) for source in sources]
-    lines = [
-        "# Sentence classifier of rag_compress",
-        "",
-        "Reads a question with a passage in one pass and says, for each sentence, how likely it helps to answer.",
-        "",
-        "## Data",
-        "",
-        "| file | examples | weight | passages each | licence |",
-        "|---|---|---|---|---|",
-        *rows,
-        "",
-        "## Recipe",
-        "",
-        "```json",
-        json.dumps(recipe, indent=2),
-        "```",
-        "",
-        "## Figures",
-        "",
-        "| | |",
-        "|---|---|",
-        *(f"| {name} | {value} |" for name, value in figures.items()),
-        "",
-        "## Limits",
-        "",
-        _LIMITS,
-    ]
+    about = "Reads a question with a passage in one pass and says, for each sentence, how likely it helps to answer."
+    table = ["| file | examples | weight | passages each | licence |", "|---|---|---|---|---|", *rows]
+    return _write(folder, "Sentence classifier", about, table, recipe, figures, _LIMITS)
+
+
+def write_summarizer_card(
+    folder: Path, licences: Mapping[str, Mapping[str, int]], recipe: Mapping[str, Any], figures: Mapping[str, Any]
+) -> Path:
+    """Writes `README.md` into a summarizer's folder and returns its path.
+
+    Args:
+        folder: The model's folder.
+        licences: For each file, how many lines have which licence.
+        recipe: The options of the run.
+        figures: What was measured, by name.
+    """
+    rows = [f"| {Path(path).name} | {sum(own.values())} | {'; '.join(own)} |" for path, own in licences.items()]
+    about = "Writes a short text from a longer one."
+    table = ["| file | lines | licence |", "|---|---|---|", *rows]
+    return _write(folder, "Summarizer", about, table, recipe, figures, _SUMMARIZER_LIMITS)
+
+
+def _write(
+    folder: Path,
+    kind: str,
+    about: str,
+    table: Sequence[str],
+    recipe: Mapping[str, Any],
+    figures: Mapping[str, Any],
+    limits: str,
+) -> Path:
+    lines = [f"# {kind} of rag_compress", "", about, "", "## Data", "", *table, ""]
+    lines += ["## Recipe", "", "```json", json.dumps(recipe, indent=2), "```", ""]
+    lines += ["## Figures", "", "| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in figures.items()), ""]
+    lines += ["## Limits", "", limits]
     path = folder / "README.md"
     path.write_text("\n".join(lines), encoding="utf-8")
     return path

@@ -69,19 +69,20 @@ def test_compress_prints_the_prompt(run: Run, folder: Path) -> None:
 
 def test_compress_as_json(run: Run, folder: Path) -> None:
     """JSON has every kept and dropped piece with its score and its characters in the source."""
-    result = run("compress", "river in France", folder, "-o", "json")
+    result = run("compress", "river in France", folder, "-o", "json", "--threshold", "0.2")
     record = json.loads(result.out)
     (segment,) = record["segments"]
     assert segment["text"] == "The Loire is a river in France."
     assert segment["spans"] == [{"doc_id": (folder / "rivers.txt").as_posix(), "start": 0, "end": 31}]
     assert [piece["text"] for piece in record["dropped"]] == ["Bread is baked from flour.", "It is 1,006 km long."]
+    assert record["notes"] == {}
     assert 0 < record["compressed_tokens"] < record["original_tokens"]
     assert record["compression_rate"] == record["compressed_tokens"] / record["original_tokens"]
 
 
 def test_compress_as_a_view(run: Run, folder: Path) -> None:
     """The view marks kept and dropped pieces; the counts go to stderr."""
-    result = run("compress", "river in France", folder, "-o", "view")
+    result = run("compress", "river in France", folder, "-o", "view", "--threshold", "0.2")
     assert "+ 0." in result.out
     assert re.search(r"- 0\.0\d Bread is baked from flour\.", result.out)
     assert "kept" in result.err
@@ -163,6 +164,27 @@ def test_train_classifier(run: Run, tmp_path: Path) -> None:
         result = run("train", "classifier", *wrong_input, "--out", tmp_path / "x")
         assert result.code == 2
         assert "absent" in result.err
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_teach_and_train_summarizer(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A teacher named on the command line writes candidates; a reader chooses; a summarizer is trained on them."""
+    pytest.importorskip("transformers")
+    monkeypatch.chdir(tmp_path)
+    teacher = "from rag_compress.testing import LeadSummarizer\nteach = LeadSummarizer()\n"
+    (tmp_path / "my_models.py").write_text(f"{teacher}def score(query, summary, answers): return len(summary)\n")
+    data = write_examples(tmp_path / "a.jsonl", [{"query": "q", "documents": ["the loire is in france"]}])
+    out = tmp_path / "candidates.jsonl"
+    result = run("teach", data, "--teacher", "my_models:teach", "--out", out, "--max-tokens", 2)
+    assert (result.code, result.out) == (0, "")
+    assert json.loads(out.read_text())["summaries"] == ["the loire"]
+    options = ["--data", out, "--reader", "my_models:score", "--steps", 1, "--copying"]
+    encoder = write_encoder(tmp_path / "encoder")
+    assert run("train", "summarizer", *options, "--model", encoder, "--out", tmp_path / "model").code == 0
+    assert (tmp_path / "model" / "summarizer.json").is_file()
+    wrong = run("teach", data, "--teacher", "my_models", "--out", out)
+    assert wrong.code == 2
+    assert "module:object" in wrong.err
 
 
 def test_index_search_compress(run: Run, folder: Path, tmp_path: Path) -> None:

@@ -7,9 +7,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from rag_compress import Document, ExtractiveCompressor, Selection
+from rag_compress import AbstractiveCompressor, Document, ExtractiveCompressor, Selection
 from rag_compress.models.protocols import Passage
-from rag_compress.testing import OverlapScorer
+from rag_compress.testing import OverlapScorer, ScriptedSummarizer
 
 QUERY = "Which river is in France?"
 LOIRE = "The Loire is a river in France. It is 1,006 km long. Many castles stand near it. Cheese is made there too."
@@ -58,3 +58,5 @@ def counting(seconds: float = 0.0) -> tuple[ExtractiveCompressor, CountingScorer
 
 
 FAILING = ExtractiveCompressor(FailingScorer(), Selection(threshold=0.3))
+SUMMARY = "The Loire, a river in France, is 1006 kilometres long."
+WRITTEN = AbstractiveCompressor(ScriptedSummarizer(SUMMARY), fallback=ExtractiveCompressor.lexical())

@@ -17,7 +17,7 @@ from langchain_core.load import dumpd, load
 from langchain_core.runnables import ConfigurableField, RunnableLambda
 from langchain_core.vectorstores import InMemoryVectorStore
 from langchain_tests.integration_tests import RetrieversIntegrationTests
-from samples import BANANA, DOCUMENTS, FAILING, LOIRE, QUERY, RHINE, TEXTS, counting
+from samples import BANANA, DOCUMENTS, FAILING, LOIRE, QUERY, RHINE, SUMMARY, TEXTS, WRITTEN, counting
 
 from rag_compress import BM25Retriever, DenseRetriever, HybridRetriever, LexicalScorer, Selection
 from rag_compress.compressors import ExtractiveCompressor
@@ -132,6 +132,14 @@ def test_one_document_for_each_sentence():
     """With `per="sentence"`, each kept sentence is a document whose id says where it stands."""
     kept = DocumentCompressor(stage="lexical", per="sentence", threshold=0.3).compress_documents(documents(), QUERY)
     assert [(d.id, d.page_content) for d in kept] == [("loire:0-31", "The Loire is a river in France.")]
+
+
+def test_a_summary_takes_the_place_of_its_source():
+    """A written sentence is a document with the id and metadata of the source that it cites first."""
+    (kept,) = DocumentCompressor(stage=WRITTEN).compress_documents(documents(), QUERY)
+    assert (kept.id, kept.page_content) == ("loire", SUMMARY)
+    assert kept.metadata["tags"] == ["river"]
+    assert kept.metadata["rag_compress"]["spans"] == [[0, 31]]
 
 
 @pytest.mark.parametrize("per", ["source", "sentence"])

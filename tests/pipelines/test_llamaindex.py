@@ -24,7 +24,7 @@ from llama_index.core.schema import (
     TextNode,
 )
 from pydantic import Field
-from samples import BANANA, DOCUMENTS, FAILING, LOIRE, QUERY, RHINE, TEXTS, counting
+from samples import BANANA, DOCUMENTS, FAILING, LOIRE, QUERY, RHINE, SUMMARY, TEXTS, WRITTEN, counting
 
 from rag_compress import BM25Retriever, DenseRetriever, ExtractiveCompressor, HybridRetriever, LexicalScorer, Selection
 from rag_compress.pipelines.llamaindex import (
@@ -112,6 +112,14 @@ def test_one_node_for_each_sentence():
     assert (node.start_char_idx, node.end_char_idx) == (132, 152)
     assert node.relationships[NodeRelationship.PARENT].node_id == "loire"
     assert node.relationships[NodeRelationship.SOURCE].node_id == "atlas"
+
+
+def test_a_written_sentence_has_the_offsets_of_its_node():
+    """A sentence of a summary stands nowhere in the document: its node says no more than the whole node does."""
+    (kept,) = NodeCompressor(stage=WRITTEN, per="sentence").postprocess_nodes(nodes(), query_str=QUERY)
+    assert kept.node.text == SUMMARY
+    assert kept.node.relationships[NodeRelationship.PARENT].node_id == "loire"
+    assert (kept.node.start_char_idx, kept.node.end_char_idx) == (100, 100 + len(LOIRE))
 
 
 @pytest.mark.parametrize("per", ["source", "sentence"])

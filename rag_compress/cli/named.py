@@ -1,0 +1,27 @@
+"""Objects of the user's own Python, named on the command line."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from rag_compress.errors import InvalidInput
+
+
+def named_object(name: str) -> Any:
+    """Returns the object of `module:object`; modules of the current folder are found too.
+
+    Raises:
+        InvalidInput: There is no such object.
+    """
+    module, colon, attribute = name.partition(":")
+    if not (module and colon and attribute):
+        raise InvalidInput(f"Name an object as module:object, not {name!r}")
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        return getattr(import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise InvalidInput(f"Cannot find {name!r}: {error}") from error

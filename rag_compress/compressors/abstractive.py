@@ -1,0 +1,349 @@
+"""Abstractive compression that can be trusted: one short text written for the question, checked against its sources.
+
+What a summarizer writes is taken only as far as the sources hold it; where it fails, the extractive result stands in.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+from typing import Literal, NamedTuple
+
+from rag_compress.checks import check_count
+from rag_compress.compressors.chunking import Chunking, density, keywords
+from rag_compress.compressors.extractive import ExtractiveCompressor, pieces_of
+from rag_compress.compressors.grounding import Grounding, Verdict
+from rag_compress.errors import InvalidInput, MissingExtra, ModelError
+from rag_compress.models.protocols import Summarizer, Summary
+from rag_compress.prompts import PromptTemplate, join_segments
+from rag_compress.selection import Selection
+from rag_compress.stages import Stage
+from rag_compress.text import sentences
+from rag_compress.tokens import token_counter
+from rag_compress.types import Context, Segment, Span
+from rag_compress.words import words
+
+_SHARE = 3
+"""Without a budget, a summary may have a third of the tokens of its text."""
+_LEAST_ASKED = 16
+"""But never fewer than this, as far as its text has them."""
+_LEAST_TOKENS = 8
+"""Nobody writes a sentence in fewer."""
+_REPLACED_FROM = 0.25
+"""A sentence that shares less with its best source has none: there is nothing to put in its place."""
+
+
+@dataclass(frozen=True)
+class AbstractiveCompressor(Stage):
+    """Writes a summary of what is kept, for the query; an empty query asks for one of the text as it is.
+
+    Each sentence of the summary becomes a segment whose spans are the sentences that support it. A text longer than one
+    chunk is cut, its chunks are rewritten side by side, and the joined summary is rewritten once more if it is still
+    too long; what then does not fit is dropped by the sentence. Where a chunk's summary fails, is longer than the
+    chunk, or has no sentence that stands, the extractive result stands in for that chunk.
+
+    What happened is in `notes["abstractive"]`: `chunks`, `rounds`, and how many sentences were `checked`, `replaced`,
+    `dropped` and `over_budget`; `stood_in` counts the chunks that are extractive, by reason.
+
+    Attributes:
+        summarizer: Writes.
+        max_tokens: The most tokens the rendered context may have; `None`: a third of the text is asked for.
+        grounding: Checks each sentence against its sources; `None`: whatever is written stands, and cites everything.
+        on_fault: What becomes of a sentence that fails: its best source sentence takes its place, or nothing.
+        keywords: How many keywords of each chunk must stay: where one is lost, the source sentence that holds most of
+            the lost ones is added, word for word, as long as it fits. Of a summary that is not checked, none must.
+        chunking: Cuts long texts.
+        fallback: Stands in; its selection's budget is replaced.
+        template: Renders the context and counts its tokens.
+    """
+
+    summarizer: Summarizer
+    max_tokens: int | None = None
+    grounding: Grounding | None = field(default_factory=Grounding)
+    on_fault: Literal["replace", "drop"] = "replace"
+    keywords: int = 0
+    chunking: Chunking = field(default_factory=Chunking)
+    fallback: ExtractiveCompressor = field(default_factory=ExtractiveCompressor.default)
+    template: PromptTemplate = field(default_factory=PromptTemplate)
+
+    def __post_init__(self) -> None:
+        if self.max_tokens is not None:
+            check_count("max_tokens", self.max_tokens)
+        check_count("keywords", self.keywords)
+        if self.on_fault not in ("replace", "drop"):
+            raise InvalidInput(f"on_fault must be 'replace' or 'drop', not {self.on_fault!r:.80}")
+
+    def __call__(self, batch: Sequence[Context]) -> list[Context]:
+        """Returns each context with the summary of its segments.
+
+        Raises:
+            InvalidInput: A segment is not verbatim: a summary cannot be summarised again, its sources can.
+            ModelError: The summarizer did not return one summary for each text.
+        """
+        batch = list(batch)
+        parts = [self._parts(context) for context in batch]
+        written = self._write([part for own in parts for part in own])
+        drafts = [_Draft(own, [next(written) for _ in own]) for own in parts]
+        drafts = self._again(drafts)
+        return [self._finished(context, draft) for context, draft in zip(batch, drafts, strict=True)]
+
+    # ---- what is to be written ---------------------------------------------------------------------------------------
+
+    def _parts(self, context: Context) -> list[_Part]:
+        """Returns the chunks of a context, each as a context of its own with its share of the budget."""
+        groups = pieces_of(context, self.fallback.splitter)
+        pieces = [Segment.of(document, start, end) for document, offsets in groups for start, end in offsets]
+        if not pieces:
+            return []
+        count = token_counter(self.template.tokenizer)
+        sizes = [max(1, count(piece.text)) for piece in pieces]
+        whole = replace(context, segments=tuple(pieces), dropped=())
+        chunks = self.chunking.cut(pieces, sizes)
+        header = max((part.header_size for part in self.template.parts(whole)), default=0)
+        room = self._room(sum(sizes), header)
+        shares = [min(room, sum(sizes))] if len(chunks) == 1 else self._shares(whole, chunks, sizes, room)
+        return [
+            _Part.of(replace(whole, segments=tuple(pieces[chunk.start : chunk.stop])), share, header)
+            for chunk, share in zip(chunks, shares, strict=True)
+        ]
+
+    def _room(self, size: int, header: int) -> int:
+        """Returns how many tokens the summary itself may have: the budget without the header of a source."""
+        if self.max_tokens is None:
+            return min(size, max(_LEAST_ASKED, -(-size // _SHARE)))
+        return max(0, self.max_tokens - header)
+
+    def _shares(self, whole: Context, chunks: Sequence[range], sizes: Sequence[int], room: int) -> list[int]:
+        scored = replace(self.fallback, splitter=_whole).score([whole])[0].segments
+        relevance = [max(max(scored[i].score or 0.0, 0.0) for i in chunk) for chunk in chunks]
+        densities = [density([whole.segments[i].text for i in chunk]) for chunk in chunks]
+        return self.chunking.allot(room, [sum(sizes[i] for i in chunk) for chunk in chunks], densities, relevance)
+
+    # ---- writing and checking ----------------------------------------------------------------------------------------
+
+    def _write(self, parts: Sequence[_Part]) -> Iterator[_Written]:
+        """Yields what becomes of each part."""
+        asked = [part for part in parts if part.budget >= _LEAST_TOKENS]
+        summaries = iter(self._summaries(asked))
+        for part in parts:
+            if part.budget >= _LEAST_TOKENS:
+                yield self._checked(part, next(summaries))
+            elif part.budget > 0:
+                yield self._stand_in(part, "no room for a sentence")
+            else:
+                yield _Written((), part.context.segments, Counter(chunks_left_out=1))
+
+    def _summaries(self, parts: Sequence[_Part]) -> Sequence[Summary]:
+        """Returns the summaries; when the summarizer raises an error, each part is tried alone: one costs one."""
+        if not parts:
+            return []
+        queries = [part.context.query for part in parts]
+        try:
+            found = list(self.summarizer.summarize(queries, [p.text for p in parts], [p.budget for p in parts]))
+        except (MissingExtra, InvalidInput):
+            raise
+        except Exception as error:  # noqa: BLE001 - never worse: whatever a summarizer raises, the extract stands in
+            return [error] if len(parts) == 1 else [self._summaries([part])[0] for part in parts]
+        if len(found) != len(parts):
+            raise ModelError(f"{self.summarizer!r:.200} returned {len(found)} summaries for {len(parts)} texts")
+        return found
+
+    def _checked(self, part: _Part, summary: Summary) -> _Written:
+        """Returns the sentences of a summary that stand, or the extract in its place."""
+        if not isinstance(summary, str):
+            return self._stand_in(part, type(summary).__name__)
+        if len(summary) > len(part.text):
+            return self._stand_in(part, "longer than its input")
+        if not summary.strip():
+            return _Written((), part.context.segments, Counter(empty=1))
+        if self.grounding is None:
+            segments = [Segment(summary[a:b], part.spans, verbatim=False) for a, b in sentences(summary)]
+            return _Written(tuple(segments), (), Counter())
+        verdicts = self.grounding.check(summary, [piece.text for piece in part.context.segments])
+        found = [segment for verdict in verdicts if (segment := self._segment(part, verdict)) is not None]
+        kept = _in_order(part.context, found)
+        notes = Counter(checked=len(verdicts), replaced=sum(s.verbatim for s in kept))
+        notes["dropped"] = len(verdicts) - len(kept)
+        if not kept:
+            return self._stand_in(part, "no sentence stands", notes)
+        return self._with_keywords(part, kept, notes)
+
+    def _segment(self, part: _Part, verdict: Verdict) -> Segment | None:
+        """Returns a sentence of the summary with its sources, what stands in its place, or nothing."""
+        pieces = part.context.segments
+        if verdict.holds:
+            spans = tuple(pieces[i].spans[0] for i in sorted(verdict.sources))
+            return Segment(verdict.text, spans, verbatim=False)
+        if self.on_fault == "replace" and verdict.sources and verdict.support >= _REPLACED_FROM:
+            return pieces[verdict.sources[0]]
+        return None
+
+    def _with_keywords(self, part: _Part, kept: list[Segment], notes: Counter[str]) -> _Written:
+        pieces = part.context.segments
+        wanted = set(keywords([piece.text for piece in pieces], self.keywords)) if self.keywords else set()
+        count = token_counter(self.template.tokenizer)
+        room = part.budget - count(" ".join(segment.text for segment in kept))
+        while lost := wanted - {word for segment in kept for word in words(segment.text)}:
+            fitting = [p for p in pieces if count(p.text) < room and lost & set(words(p.text))]
+            if not fitting:
+                break
+            best = max(fitting, key=lambda piece: (len(lost & set(words(piece.text))), -len(piece.text)))
+            kept = _in_order(part.context, [*kept, best])
+            room -= count(best.text) + 1
+            notes["added"] += 1
+        notes["keywords_lost"] += len(lost)
+        return _Written(tuple(kept), _uncited(pieces, kept), notes)
+
+    def _stand_in(self, part: _Part, reason: str, notes: Counter[str] | None = None) -> _Written:
+        """Returns the extract of a part; for a blank query, its beginning."""
+        selection = replace(self.fallback.selection, template=self.template)
+        if self.max_tokens is not None:
+            selection = replace(selection, max_tokens=part.budget + part.header)
+        if not part.context.query.strip():
+            selection = replace(selection, threshold=None)
+        extract = replace(self.fallback, selection=selection, splitter=_whole)([part.context])[0]
+        return _Written(extract.segments, extract.dropped, notes or Counter(), reason)
+
+    # ---- putting together --------------------------------------------------------------------------------------------
+
+    def _again(self, drafts: Sequence[_Draft]) -> list[_Draft]:
+        """Returns the drafts, those of several chunks that are still too long written once more as a whole."""
+        long = [i for i, draft in enumerate(drafts) if len(draft.parts) > 1 and self._is_long(draft)]
+        parts = [drafts[i].as_one() for i in long]
+        found = dict(zip(long, self._write(parts), strict=True))
+        result = []
+        for i, draft in enumerate(drafts):
+            again = found.get(i)
+            result.append(draft if again is None or again.stood_in else _Draft(draft.parts, [again], rounds=2))
+        return result
+
+    def _is_long(self, draft: _Draft) -> bool:
+        if self.max_tokens is None or not draft.segments or any(w.stood_in for w in draft.written):
+            return False
+        count = token_counter(self.template.tokenizer)
+        rendered = self.template.render_context(replace(draft.whole, segments=draft.segments))
+        text = " ".join(segment.text for segment in draft.segments)
+        return count(rendered) > self.max_tokens and count(text) <= self.chunking.max_tokens
+
+    def _finished(self, context: Context, draft: _Draft) -> Context:
+        """Returns the context with the draft, fitted to the budget; if that is longer than before, the extract."""
+        if not draft.parts:
+            return replace(context, segments=())
+        kept = _in_order(context, draft.segments)
+        dropped = [piece for written in draft.written for piece in written.dropped]
+        drafted = replace(context, segments=tuple(kept), dropped=(*context.dropped, *dropped))
+        fitted = Selection(max_tokens=self.max_tokens, template=self.template)([drafted])[0]
+        stood_in = Counter(written.stood_in for written in draft.written if written.stood_in)
+        notes = {"chunks": len(draft.parts), "rounds": draft.rounds, **draft.counts}
+        notes["over_budget"] = len(kept) - len(fitted.segments)
+        if not self._is_shorter(fitted, context):
+            extract = self._stand_in(_Part.of(draft.whole, self._limit(context), 0), "longer than its input")
+            fitted = replace(context, segments=extract.segments, dropped=(*context.dropped, *extract.dropped))
+            stood_in = Counter({"longer than its input": len(draft.parts)})
+        return replace(fitted, notes={**context.notes, "abstractive": {**notes, "stood_in": dict(stood_in)}})
+
+    def _limit(self, context: Context) -> int:
+        size = token_counter(self.template.tokenizer)(self.template.render_context(context))
+        return size if self.max_tokens is None else min(size, self.max_tokens)
+
+    def _is_shorter(self, after: Context, before: Context) -> bool:
+        new, old = self.template.render_context(after), self.template.render_context(before)
+        count = token_counter(self.template.tokenizer)
+        return len(new) <= len(old) and count(new) <= count(old)
+
+
+class _Part(NamedTuple):
+    """A chunk: its sentences as a context of their own, its text for the summarizer, and its share of the budget.
+
+    The summary may have `budget` tokens, and with the header of its source, which has `header`, stands in the prompt.
+    """
+
+    context: Context
+    budget: int
+    header: int
+    text: str
+
+    @classmethod
+    def of(cls, context: Context, budget: int, header: int) -> _Part:
+        """Returns the part with its text: each document's kept sentences under its title."""
+        documents = {document.id: document for document in context.documents}
+        blocks = []
+        for doc_id, pieces in groupby(context.segments, key=lambda piece: piece.spans[0].doc_id):
+            document = documents[doc_id]
+            text = join_segments(document, list(pieces))
+            blocks.append(f"{document.title}\n{text}" if document.title else text)
+        return cls(context, budget, header, "\n".join(blocks))
+
+    @property
+    def spans(self) -> tuple[Span, ...]:
+        """From the first sentence of each document to the last."""
+        found: dict[str, Span] = {}
+        for piece in self.context.segments:
+            span = piece.spans[0]
+            found[span.doc_id] = Span(span.doc_id, found.get(span.doc_id, span).start, span.end)
+        return tuple(found.values())
+
+
+class _Written(NamedTuple):
+    """What became of a part: what is kept, what is not, counts of what happened, why the extract stands in (if so)."""
+
+    segments: tuple[Segment, ...]
+    dropped: tuple[Segment, ...]
+    counts: Counter[str]
+    stood_in: str = ""
+
+
+class _Draft(NamedTuple):
+    """The parts of a context and what became of them, before they are fitted to the budget."""
+
+    parts: list[_Part]
+    written: list[_Written]
+    rounds: int = 1
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """What is kept of all parts, in order."""
+        return tuple(segment for written in self.written for segment in written.segments)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """What happened in all parts."""
+        known = Counter(checked=0, replaced=0, dropped=0)
+        for written in self.written:
+            known.update(written.counts)
+        return dict(known)
+
+    @property
+    def whole(self) -> Context:
+        """The context with the sentences of all parts."""
+        pieces = tuple(piece for part in self.parts for piece in part.context.segments)
+        return replace(self.parts[0].context, segments=pieces)
+
+    def as_one(self) -> _Part:
+        """Returns the joined summary as a part to write again, checked against all sentences."""
+        text = " ".join(segment.text for segment in self.segments)
+        return _Part(self.whole, sum(part.budget for part in self.parts), self.parts[0].header, text)
+
+
+def _whole(text: str) -> list[tuple[int, int]]:
+    """A splitter for what is cut already."""
+    return [(0, len(text))] if text else []
+
+
+def _in_order(context: Context, segments: Iterable[Segment]) -> list[Segment]:
+    """Returns the segments without repetitions; the verbatim ones change places until they stand in document order."""
+    distinct = list(dict.fromkeys(segments))
+    place = {document.id: n for n, document in enumerate(context.documents)}
+    verbatim = sorted(
+        (segment for segment in distinct if segment.verbatim),
+        key=lambda segment: (place[segment.spans[0].doc_id], segment.spans[0].start),
+    )
+    ordered = iter(verbatim)
+    return [next(ordered) if segment.verbatim else segment for segment in distinct]
+
+
+def _uncited(pieces: Sequence[Segment], kept: Iterable[Segment]) -> tuple[Segment, ...]:
+    cited = {span for segment in kept for span in segment.spans}
+    return tuple(piece for piece in pieces if piece.spans[0] not in cited)

@@ -1,0 +1,284 @@
+"""Finds in a sentence what must not change in a summary: numbers with units, names, quotations, negations.
+
+Everything is normalised: "1,006 km" and "1006 kilometres", "five" and "5", "Sept." and "September" are the same.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from functools import lru_cache
+from typing import NamedTuple
+
+from rag_compress.words import STOP_WORDS, words
+
+
+class Number(NamedTuple):
+    """A number: its value in plain digits, its unit (`%`, `$`, `km`, ...; empty if none is known), and its place."""
+
+    value: str
+    unit: str
+    place: int
+
+
+class Name(NamedTuple):
+    """Capitalised words in a row, folded, and the place of the first."""
+
+    words: tuple[str, ...]
+    place: int
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a sentence holds.
+
+    Attributes:
+        words: All its words, folded, as they are written; stems too.
+        numbers: In order.
+        names: In order.
+        quotes: Quoted texts of two words or more, folded, with single spaces.
+        negated: Stems of the words that a negation is followed by.
+        plain: Stems of the other words.
+        acronyms: The first letters of its words, in a row.
+    """
+
+    words: frozenset[str]
+    numbers: tuple[Number, ...]
+    names: tuple[Name, ...]
+    quotes: tuple[str, ...]
+    negated: frozenset[str]
+    plain: frozenset[str]
+    acronyms: str
+
+    @property
+    def values(self) -> frozenset[str]:
+        """The values of its numbers."""
+        return frozenset(number.value for number in self.numbers)
+
+
+@lru_cache(maxsize=1 << 14)
+def facts_of(sentence: str) -> Facts:
+    """Returns the facts of a sentence."""
+    tokens = [match.group().casefold().replace("’", "'") for match in _TOKEN.finditer(sentence)]
+    bare = {token.removesuffix("'s").rstrip("'") for token in tokens}
+    bare |= {_MONTH_OF[token] for token in bare if token in _MONTH_OF}
+    parts = {part for token in bare for part in re.split(r"[-/]", token)}
+    negated, plain = _negations(tokens)
+    return Facts(
+        words=frozenset(bare | parts | {s for token in bare | parts for s in words(token)}),
+        numbers=tuple(_numbers(sentence)),
+        names=tuple(_names(sentence)),
+        quotes=tuple(_quotes(sentence)),
+        negated=frozenset(negated),
+        plain=frozenset(plain),
+        acronyms="".join(part[0] for token in tokens for part in re.split(r"[-/]", token) if part),
+    )
+
+
+def content_words(sentence: str) -> list[str]:
+    """Returns the stemmed words of a sentence, with numbers and units in their normal form."""
+    plain = _DIGITS.sub(
+        lambda match: f" {_value(match['digits'], match['scale']) or match['digits']} {match['tail'] or ''} ", sentence
+    )
+    found: list[str] = []
+    for token in _TOKEN.findall(plain.casefold()):
+        number = _word_value(token)
+        found.extend([_UNIT_OF[token]] if token in _UNIT_OF else [str(number)] if number else words(token))
+    return found
+
+
+def folded(text: str) -> str:
+    """Returns a text as quotations are compared: without case, with plain quotation marks and single spaces."""
+    return " ".join(text.casefold().translate(_QUOTE_MARKS).split())
+
+
+# ---- numbers ---------------------------------------------------------------------------------------------------------
+
+_DIGITS = re.compile(
+    r"(?P<currency>[$€£¥₹])?\s?(?<![\w.])(?P<digits>\d[\d,.]*\d|\d)(?:st|nd|rd|th|s)?"
+    r"(?P<scale>[- ]?(?:thousand|million|billion|trillion|[mM]|bn|[kK])\b)?(?P<tail>[ -]?(?:per cent|%|[A-Za-z°]+))?"
+)
+_NUMBER_WORD = re.compile(r"[A-Za-z]+(?:-[A-Za-z]+)?")
+_ISO_DATE = re.compile(r"\b(\d{4})-(\d{2})-(\d{2})\b")
+_SCALES = {
+    "thousand": 10**3,
+    "k": 10**3,
+    "million": 10**6,
+    "m": 10**6,
+    "billion": 10**9,
+    "bn": 10**9,
+    "trillion": 10**12,
+}
+_ONES = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen".split()
+_ONES += "seventeen eighteen nineteen".split()
+_TENS = {ten: 10 * i for i, ten in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), start=2)}
+_ORDINALS = "third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth".split()
+_WORD_VALUES = {word: i for i, word in enumerate(_ONES) if i > 1} | _TENS
+_WORD_VALUES |= {word: i for i, word in enumerate(_ORDINALS, start=3)} | {"dozen": 12, "hundred": 100}
+_MONTHS = "january february march april may june july august september october november december".split()
+_UNITS = {
+    "%": "% percent pct",
+    "$": "dollar dollars usd",
+    "€": "euro euros eur",
+    "£": "pound pounds gbp",
+    "km": "km kilometre kilometres kilometer kilometers",
+    "m": "metre metres meter meters",
+    "cm": "cm centimetre centimetres centimeter centimeters",
+    "mm": "mm millimetre millimetres millimeter millimeters",
+    "mi": "mile miles",
+    "ft": "ft foot feet",
+    "in": "inch inches",
+    "kg": "kg kilogram kilograms kilo kilos",
+    "g": "gram grams",
+    "t": "tonne tonnes ton tons",
+    "h": "hour hours hr hrs",
+    "min": "minute minutes min mins",
+    "s": "second seconds sec secs",
+    "d": "day days",
+    "w": "week weeks",
+    "mo": "month months",
+    "a": "year years yr yrs",
+    "l": "litre litres liter liters",
+    "°c": "°c celsius",
+    "°f": "°f fahrenheit",
+    "gb": "gb gigabyte gigabytes",
+    "mb": "mb megabyte megabytes",
+}
+_UNIT_OF = {word: unit for unit, spellings in _UNITS.items() for word in spellings.split()}
+
+
+def _numbers(sentence: str) -> Iterator[Number]:
+    for date in _ISO_DATE.finditer(sentence):
+        for part in date.groups():
+            yield Number(str(int(part)), "", date.start())
+    sentence = _ISO_DATE.sub(lambda match: " " * len(match.group()), sentence)
+    for match in _DIGITS.finditer(sentence):
+        value = _value(match["digits"], match["scale"])
+        if value is not None:
+            tail = (match["tail"] or "").strip(" -").casefold()
+            unit = "%" if tail == "per cent" else _UNIT_OF.get(tail, "")
+            yield Number(value, match["currency"] or unit, match.start("digits"))
+    for match in _NUMBER_WORD.finditer(sentence):
+        number = _word_value(match.group().casefold())
+        if number is not None:
+            following = _NUMBER_WORD.match(sentence, match.end() + 1)
+            after = following.group().casefold() if following else ""
+            value = str(number * _SCALES.get(after if len(after) > 2 else "", 1))
+            yield Number(value, _UNIT_OF.get(after, ""), match.start())
+
+
+def _word_value(word: str) -> int | None:
+    """Returns the value of a number word such as `five` or `twenty-one`; `one` alone is rather a pronoun."""
+    ten, hyphen, rest = word.partition("-")
+    if not hyphen:
+        return _WORD_VALUES.get(ten)
+    ones = _ONES.index(rest) if rest in _ONES[1:10] else None
+    return None if ten not in _TENS or ones is None else _TENS[ten] + ones
+
+
+def _value(digits: str, scale: str | None) -> str | None:
+    digits = digits.rstrip(".,")
+    if re.fullmatch(r"\d{1,3}(,\d{3})+(\.\d+)?", digits):
+        digits = digits.replace(",", "")
+    try:
+        number = Decimal(digits.replace(",", ".")) * _SCALES.get((scale or "").strip(" -").casefold(), 1)
+    except InvalidOperation:  # 1.2.3 is a name
+        return None
+    return f"{number.normalize():f}"
+
+
+# ---- names -----------------------------------------------------------------------------------------------------------
+
+_TOKEN = re.compile(r"\w+(?:['’\-/]\w+)*")
+_SENTENCE_START = re.compile(r"\A\W*|[.!?:]['\"”’)]*\s+\W*")
+_MONTH_OF = {short: month for month in _MONTHS for short in (month[:3], month)} | {"sept": "september"}
+_HEADLINE = 0.85
+_HONORIFICS = frozenset("mr mrs ms dr prof sir st jr sr inc ltd co corp the".split())
+
+
+def _names(sentence: str) -> Iterator[Name]:
+    """Yields runs of capitalised words; one word alone at the start of a sentence is no name unless it is marked so.
+
+    In a headline, where most words are capitalised, only marked words are names.
+    """
+    tokens = [token for token in _TOKEN.findall(sentence) if token.casefold() not in STOP_WORDS]
+    if len(tokens) > 6 and sum(map(_is_capitalised, tokens)) > _HEADLINE * len(tokens):
+        for match in _TOKEN.finditer(sentence):
+            if _is_marked(match.group()):
+                yield Name((_folded_name(match.group()),), match.start())
+        return
+    starts = {match.end() for match in _SENTENCE_START.finditer(sentence)}
+    run: list[re.Match[str]] = []
+    for word in _TOKEN.finditer(sentence):
+        if run and _is_capitalised(word.group()) and _goes_on(sentence, run[-1], word):
+            run.append(word)
+            continue
+        yield from _name(run, starts)
+        run = [word] if _is_capitalised(word.group()) else []
+    yield from _name(run, starts)
+
+
+def _name(run: list[re.Match[str]], starts: set[int]) -> Iterator[Name]:
+    if run and run[0].start() in starts and not _is_marked(run[0].group()):
+        kept = run[1:] if len(run) == 1 or run[0].group().casefold() in STOP_WORDS else run
+    else:
+        kept = run
+    if kept:
+        folded_words = (_folded_name(match.group()) for match in kept)
+        if own := tuple(word for word in folded_words if word not in STOP_WORDS and word not in _HONORIFICS):
+            yield Name(own, kept[0].start())
+
+
+def _goes_on(sentence: str, last: re.Match[str], following: re.Match[str]) -> bool:
+    """Returns whether two words in a row are of one name; a full stop between them is that of a title (Dr. Lee)."""
+    gap = sentence[last.end() : following.start()]
+    return gap == " " or (gap in (". ", ".") and last.group().casefold() in _HONORIFICS)
+
+
+def _is_capitalised(word: str) -> bool:
+    return word[0].isupper() and len(word) > 1
+
+
+def _is_marked(word: str) -> bool:
+    """Returns whether a word is a name wherever it stands: it has capitals or digits inside, as NASA or A17."""
+    return any(character.isupper() or character.isdigit() for character in word[1:])
+
+
+def _folded_name(word: str) -> str:
+    word = word.casefold().replace("’", "'").removesuffix("'s").rstrip("'")
+    return _MONTH_OF.get(word, word)
+
+
+# ---- quotations ------------------------------------------------------------------------------------------------------
+
+_QUOTE_MARKS = str.maketrans({"“": '"', "”": '"', "„": '"', "«": '"', "»": '"', "‘": "'", "’": "'"})
+_QUOTED = re.compile(r'"([^"]{3,400})"')
+
+
+def _quotes(sentence: str) -> Iterator[str]:
+    for match in _QUOTED.finditer(folded(sentence)):
+        quote = match.group(1).strip(" .,;:!?'")
+        if " " in quote:
+            yield quote
+
+
+# ---- negations -------------------------------------------------------------------------------------------------------
+
+_NEGATORS = frozenset("not no never neither nor none nobody nothing without cannot hardly unable fails failed".split())
+
+
+def _negations(tokens: list[str]) -> tuple[set[str], set[str]]:
+    """Returns the stems that follow a negation, as the next word that carries meaning, and all other stems."""
+    negated: set[str] = set()
+    plain: set[str] = set()
+    open_negation = False
+    for token in tokens:
+        if token in _NEGATORS or token.endswith("n't"):
+            open_negation = True
+            continue
+        stems = words(token)
+        (negated if open_negation and stems else plain).update(stems)
+        open_negation = open_negation and not stems
+    return negated, plain

@@ -1,0 +1,221 @@
+"""Checks a summary against its sources, sentence by sentence; each gets the source sentences that support it."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence, Set
+from dataclasses import dataclass
+from itertools import combinations
+from math import log
+from typing import NamedTuple
+
+from rag_compress.checks import check_count, check_number
+from rag_compress.compressors.facts import Facts, Name, Number, content_words, facts_of, folded
+from rag_compress.text import sentences
+from rag_compress.words import STOP_WORDS, words
+
+_CAPITALS = re.compile(r"[A-Z]{3,6}")
+_WORD = re.compile(r"[^\W_]+(?:'s)?")
+
+
+class Verdict(NamedTuple):
+    """What the check says of one sentence of a summary.
+
+    Attributes:
+        text: The sentence.
+        sources: Positions of the source sentences that support it, the best first.
+        support: The share of its words, weighted by rarity, that these hold.
+        faults: What is wrong with it; empty when nothing is.
+    """
+
+    text: str
+    sources: tuple[int, ...]
+    support: float
+    faults: tuple[str, ...]
+
+    @property
+    def holds(self) -> bool:
+        """Whether the sentence may stand."""
+        return not self.faults
+
+
+@dataclass(frozen=True)
+class Grounding:
+    """Aligns each sentence of a summary to source sentences, and checks its facts against them.
+
+    With N source sentences, n(w) of which hold the stemmed word w, a word weighs idf(w) = ln(1 + N / (n(w) + 1/2)). The
+    sources of a sentence are chosen greedily: each time the one that holds most of the weight that the others lack, as
+    long as it adds `min_gain` of the whole. The support is the share of the weight that all of them hold.
+
+    A sentence fails when
+
+    * its support is below `min_support`: it was invented;
+    * a number, a name, or a quotation of two words or more is in none of its sources, or a number has another unit;
+    * a name or number stands where its best source has another one: one from elsewhere may replace a pronoun only;
+    * two names, or two numbers, or a name and the word next to it, stand in the opposite order in its best source,
+      unless one of the two sentences is passive ("by");
+    * a word is negated in it and not in its sources, or the other way round.
+
+    This finds what a summary changed, not what follows from its words by reasoning: a paraphrase that shares few words
+    with its source fails, and a false statement made only of the source's words in their order does not.
+
+    Attributes:
+        min_support: The least support.
+        min_gain: The least share of the weight that a further source must add.
+        max_sources: The most sources of one sentence.
+    """
+
+    min_support: float = 0.35
+    min_gain: float = 0.15
+    max_sources: int = 3
+
+    def __post_init__(self) -> None:
+        check_number("min_support", self.min_support, 0, 1)
+        check_number("min_gain", self.min_gain, 0, 1)
+        check_count("max_sources", self.max_sources, least=1)
+
+    def check(self, summary: str, sources: Sequence[str]) -> list[Verdict]:
+        """Returns a verdict on each sentence of a summary, in order.
+
+        Args:
+            summary: The summary.
+            sources: The sentences that it was written from.
+        """
+        alignment = _Alignment.of(sources)
+        return [self._verdict(summary[start:end], sources, alignment) for start, end in sentences(summary)]
+
+    def _verdict(self, sentence: str, sources: Sequence[str], alignment: _Alignment) -> Verdict:
+        chosen, support = alignment.align(sentence, self.min_gain, self.max_sources)
+        if not chosen or support < self.min_support:
+            return Verdict(sentence, chosen, support, ("unsupported",))
+        faults = _faults(sentence, [sources[i] for i in chosen], alignment)
+        return Verdict(sentence, chosen, support, tuple(dict.fromkeys(faults)))
+
+
+class _Alignment(NamedTuple):
+    """The words of source sentences, in how many of them each stands, and the first letters of all words."""
+
+    bags: list[frozenset[str]]
+    frequency: Counter[str]
+    acronyms: str
+
+    @classmethod
+    def of(cls, sources: Sequence[str]) -> _Alignment:
+        """Returns what the sentences of a source hold."""
+        bags = [frozenset(content_words(source)) for source in sources]
+        acronyms = " ".join(facts_of(source).acronyms for source in sources)
+        return cls(bags, Counter(word for bag in bags for word in bag), acronyms)
+
+    def align(self, sentence: str, min_gain: float, most: int) -> tuple[tuple[int, ...], float]:
+        """Returns the sources of a sentence, the best first, and the share of its weight that they hold."""
+        weights = {word: log(1 + len(self.bags) / (self.frequency[word] + 0.5)) for word in content_words(sentence)}
+        total = sum(weights.values())
+        missing = dict(weights)
+        chosen: list[int] = []
+        while missing and len(chosen) < most:
+            gains = [sum(missing[word] for word in missing.keys() & bag) for bag in self.bags]
+            best = max(range(len(gains)), key=lambda i: (gains[i], -i), default=None)
+            if best is None or gains[best] <= 0 or (chosen and gains[best] < min_gain * total):
+                break
+            chosen.append(best)
+            for word in self.bags[best]:
+                missing.pop(word, None)
+        return tuple(chosen), 1 - sum(missing.values()) / total if total else 0.0
+
+
+def _faults(sentence: str, sources: Sequence[str], alignment: _Alignment) -> Iterator[str]:
+    said = facts_of(sentence)
+    known = [facts_of(source) for source in sources]
+    yield from _number_faults(said, known)
+    short = {word for word in map(str.casefold, _CAPITALS.findall(sentence)) if word in alignment.acronyms}
+    yield from _name_faults(said, known, short)
+    text = folded(" ".join(sources))
+    yield from (f'quotation "{quote}"' for quote in said.quotes if quote not in text)
+    yield from _order_faults(sentence, sources[0])
+    yield from _negation_faults(said, known)
+
+
+def _number_faults(said: Facts, known: Sequence[Facts]) -> Iterator[str]:
+    best = known[0]
+    left_out = best.values - said.values
+    for number in said.numbers:
+        units = {own.unit for facts in known for own in facts.numbers if own.value == number.value}
+        if not units and number.value not in set().union(*(facts.words for facts in known)):
+            yield f"number {number.value}"
+        elif number.unit and units and number.unit not in units and "" not in units:
+            yield f"unit of {number.value} {number.unit}"
+        elif number.value not in best.values | best.words and left_out:
+            yield f"number {number.value} in place of {min(left_out)}"
+
+
+def _name_faults(said: Facts, known: Sequence[Facts], short: Set[str]) -> Iterator[str]:
+    """Yields names that the sources do not hold, but for those in `short`, the first letters of words of theirs."""
+    best = known[0]
+    left_out = [name for name in best.names if not said.words & set(name.words)]
+    for name in said.names:
+        unknown = [w for w in name.words if not any(_knows(f, w) for f in known) and w.rstrip("s") not in short]
+        if unknown:
+            yield f"name {' '.join(unknown)}"
+        elif left_out and not any(_knows(best, word) or word.rstrip("s") in short for word in name.words):
+            yield f"name {' '.join(name.words)} in place of {' '.join(left_out[0].words)}"
+
+
+def _knows(facts: Facts, word: str) -> bool:
+    """Returns whether a sentence holds a word of a name: as it is, stemmed, or in parts."""
+    if word in facts.words or any(stem in facts.words for stem in words(word)):
+        return True
+    parts = [part for part in word.replace("/", "-").split("-") if part]
+    return len(parts) > 1 and all(_knows(facts, part) for part in parts)
+
+
+def _order_faults(sentence: str, source: str) -> Iterator[str]:
+    """Yields pairs that stand in the opposite order in the source, each once in both."""
+    if (" by " in sentence) != (" by " in source):
+        return
+    said, best = facts_of(sentence), facts_of(source)
+    names = _places(said.names), _places(best.names)
+    numbers = _places(said.numbers), _places(best.numbers)
+    for here, there in (names, numbers):
+        shared = [key for key in here if key in there]
+        for one, other in combinations(shared, 2):
+            if (here[one] < here[other]) != (there[one] < there[other]):
+                yield f"order of {one} and {other}"
+    yield from _neighbour_faults(sentence, said.names, source)
+
+
+def _neighbour_faults(sentence: str, names: Sequence[Name], source: str) -> Iterator[str]:
+    """Yields names that stand before a word that they follow in the source, or the other way round."""
+    here, there = _first_places(sentence), _first_places(source)
+    for name in names:
+        key = name.words[-1]
+        if key not in here or key not in there:
+            continue
+        own = [word for word in here if word not in name.words and word in there and word[0].islower()]
+        before = max((w for w in own if here[w] < here[key]), key=lambda w: here[w], default=None)
+        after = min((w for w in own if here[w] > here[key]), key=lambda w: here[w], default=None)
+        if before is not None and there[before] > there[key]:
+            yield f"{name.words[-1]} after {before}"
+        if after is not None and there[after] < there[key]:
+            yield f"{name.words[-1]} before {after}"
+
+
+def _first_places(sentence: str) -> dict[str, int]:
+    """Returns the place of each word that carries meaning and stands only once."""
+    found = [(match.group().casefold().removesuffix("'s"), match.start()) for match in _WORD.finditer(sentence)]
+    counts = Counter(word for word, _ in found)
+    return {word: place for word, place in found if counts[word] == 1 and word not in STOP_WORDS}
+
+
+def _places(found: Sequence[Name] | Sequence[Number]) -> dict[str, int]:
+    """Returns the place of each name (by its last word) or number that stands only once."""
+    places = [(item.words[-1] if isinstance(item, Name) else item.value, item.place) for item in found]
+    counts = Counter(key for key, _ in places)
+    return {key: place for key, place in places if counts[key] == 1}
+
+
+def _negation_faults(said: Facts, known: Sequence[Facts]) -> Iterator[str]:
+    negated = frozenset().union(*(facts.negated for facts in known))
+    plain = frozenset().union(*(facts.plain for facts in known))
+    yield from (f"negation of {word}" for word in sorted(said.negated & plain - negated))
+    yield from (f"no negation of {word}" for word in sorted(said.plain & negated - plain - said.negated))

@@ -1,0 +1,41 @@
+"""Query-agnostic compression: summarises the documents of a store once, independently of any question.
+
+Source: the task of CoLoR (Seo et al., "Efficient Long Context Language Model Retrieval with Compression", 2025):
+shorter passages that are still found and still hold what they are found for. CoLoR trains a model for it; here any
+summarizer is held to the source by the grounding check, and the document's keywords stay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from rag_compress.prompts import PromptTemplate
+from rag_compress.stages import Stage
+from rag_compress.types import Context, Document, as_documents
+
+_BARE = PromptTemplate(source="{text}")
+
+
+def summarize_documents(documents: Iterable[Document | str], compressor: Stage) -> list[Document]:
+    """Returns the documents with their summaries as text, in order; one that is left empty keeps its text.
+
+    The id and title stay, so that a summary stands for its document. Its metadata gain `summary_of`: the `spans` of
+    the original text that each sentence rests on, and the compressor's `notes`; its embedding, the text's, goes.
+
+    Args:
+        documents: What to summarise.
+        compressor: Such as `AbstractiveCompressor(summarizer, keywords=8)`; it gets each document with an empty query.
+    """
+    originals = as_documents(documents)
+    contexts = compressor([Context.whole("", [document]) for document in originals])
+    return [_shortened(document, context) for document, context in zip(originals, contexts, strict=True)]
+
+
+def _shortened(document: Document, context: Context) -> Document:
+    text = _BARE.render_context(context)
+    if not text.strip():
+        return document
+    sources: Sequence[list[list[int]]] = [[[s.start, s.end] for s in segment.spans] for segment in context.segments]
+    metadata = {**document.metadata, "summary_of": {"spans": sources, "notes": dict(context.notes)}}
+    return replace(document, text=text, metadata=metadata, embedding=None)

@@ -1,0 +1,269 @@
+"""Fine-tunes a sequence-to-sequence summarizer, or a copying one around any encoder, on chosen summaries."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import numpy as np
+from rich.progress import Progress
+
+from rag_compress.errors import InvalidInput
+from rag_compress.models.copying import CopyingModel, seq2seq_model, torch
+from rag_compress.models.generation import PLAIN, RECOMP, SETTINGS, fill
+from rag_compress.training.card import write_summarizer_card
+from rag_compress.training.distillation import Distillation, Pair, read_candidates
+
+_LOG = logging.getLogger(__name__)
+_CHECKPOINT = "checkpoint.pt"
+_POOL = 32
+"""How many batches are sorted by length together, so that little is padded."""
+
+
+@dataclass(frozen=True)
+class SummarizerTraining:
+    """All options of a training run; with the library's version they decide its result.
+
+    Attributes:
+        data: Files of questions, documents and candidate summaries (see `training.distillation`).
+        out: The folder for the checkpoint, the log, and at the end the model.
+        model: What to start from, by name or folder: a sequence-to-sequence checkpoint, or with `copying` an encoder.
+        copying: Whether to train a `CopyingModel` around the encoder.
+        dev: Files to measure the loss on while training; nothing is learned from them.
+        distillation: Chooses the targets.
+        template: The model's input; `None`: RECOMP's, or for a copying model the documents alone.
+        steps: Updates in all; a finished or broken-off run resumes with another number.
+        batch_size: Examples of an update.
+        learning_rate: The highest; it rises from 0 in the first 5% of the steps and falls to 0 until the last.
+        max_source_tokens: Longer examples are left out, and counted.
+        max_target_tokens: The same for targets.
+        seed: Of every random choice.
+        device: `cpu` or `cuda`; on a GPU the passes run in bfloat16.
+        evaluate_every: Steps between two measurements and checkpoints.
+        dev_examples: The most examples to measure on.
+    """
+
+    data: tuple[str, ...]
+    out: str
+    model: str
+    copying: bool = False
+    dev: tuple[str, ...] = ()
+    distillation: Distillation = field(default_factory=Distillation)
+    template: str | None = None
+    steps: int = 1000
+    batch_size: int = 16
+    learning_rate: float = 2e-4
+    max_source_tokens: int = 512
+    max_target_tokens: int = 128
+    seed: int = 0
+    device: str = "cpu"
+    evaluate_every: int = 200
+    dev_examples: int = 200
+
+    @property
+    def input_template(self) -> str:
+        """What the model reads."""
+        return self.template or (PLAIN if self.copying else RECOMP)
+
+
+def train(options: SummarizerTraining) -> Path:
+    """Trains a summarizer, resuming from the checkpoint in `options.out` if there is one; returns that folder.
+
+    Raises:
+        InvalidInput: A file or the model cannot be used, nothing is left to learn from, or the checkpoint is of a run
+            with other options.
+        MissingExtra: torch or transformers is not installed.
+    """
+    run = _Run(options)
+    run.resume()
+    with Progress(transient=True) as progress:
+        task = progress.add_task("training", total=options.steps, completed=run.step)
+        while run.step < options.steps:
+            run.advance()
+            progress.update(task, completed=run.step)
+            if run.step % options.evaluate_every == 0 or run.step == options.steps:
+                run.evaluate()
+                run.save()
+    return run.finish()
+
+
+@dataclass(frozen=True)
+class _Example:
+    source: list[int]
+    target: list[int]
+
+
+class _Run:
+    """The state of a training run."""
+
+    def __init__(self, options: SummarizerTraining) -> None:
+        torch.manual_seed(options.seed)
+        self.options = options
+        self.out = Path(options.out)
+        self.step = 0
+        self.log: list[dict[str, Any]] = []
+        self.losses: list[float] = []
+        self.model, self.tokenizer = seq2seq_model(options.model, copying=options.copying)
+        self.model.to(options.device)
+        self.counts: Counter[str] = Counter()
+        self.licences: dict[str, Counter[str]] = {}
+        self.examples = self._examples(options.data, self.counts)
+        self.dev = _spread(self._examples(options.dev, Counter()), options.dev_examples) if options.dev else []
+        if isinstance(self.model, CopyingModel):  # the same table reads and writes: moved words would fit neither
+            self.model.encoder.network.get_input_embeddings().requires_grad_(requires_grad=False)
+        self.learning = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        self.optimizer = torch.optim.AdamW(self.learning, weight_decay=0.01)
+
+    def _examples(self, paths: Sequence[str], counts: Counter[str]) -> list[_Example]:
+        """Returns the examples of files, in order, and counts what was left out."""
+        examples = []
+        for path in paths:
+            lines = list(read_candidates(path))
+            self.licences[path] = Counter(line.licence for line in lines)
+            pairs, own = self.options.distillation.pairs(lines)
+            for pair in pairs:
+                example = self._encoded(pair)
+                fits = len(example.source) <= self.options.max_source_tokens
+                if fits and len(example.target) <= self.options.max_target_tokens:
+                    examples.append(example)
+                else:
+                    own["learned" if pair.summary.strip() else "learned as empty"] -= 1
+                    own["too many tokens"] += 1
+            counts.update(own)
+        if not examples:
+            raise InvalidInput(f"{', '.join(paths)}: nothing to learn from: {dict(counts)}")
+        return examples
+
+    def _encoded(self, pair: Pair) -> _Example:
+        source = self.tokenizer(fill(self.options.input_template, pair.query, pair.documents), verbose=False)
+        target = self.tokenizer(text_target=pair.summary, verbose=False)["input_ids"]
+        if self.options.copying:
+            target = target[1:]  # the decoder starts with the token that starts a text
+        return _Example(source["input_ids"], target)
+
+    def resume(self) -> None:
+        """Takes up the checkpoint in the run's folder, if there is one."""
+        self.out.mkdir(parents=True, exist_ok=True)
+        path = self.out / _CHECKPOINT
+        if not path.exists():
+            return
+        try:
+            state = torch.load(path, map_location=self.options.device, weights_only=True)
+        except (OSError, RuntimeError, UnpicklingError) as error:
+            raise InvalidInput(f"{path} cannot be read as a checkpoint: {error!r:.100}") from error
+        if state["run"] != self._identity():
+            raise InvalidInput(f"{path} is of a run with other options: choose another folder")
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step, self.log = state["step"], state["log"]
+
+    def save(self) -> None:
+        """Writes the checkpoint, whole or not at all."""
+        state = {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+            "log": self.log,
+            "run": self._identity(),
+        }
+        partial = self.out / f"{_CHECKPOINT}.partial"
+        torch.save(state, partial)
+        partial.replace(self.out / _CHECKPOINT)
+
+    def _identity(self) -> list[Any]:
+        options = self.options
+        choices = [options.model, options.copying, options.input_template, options.seed, options.batch_size]
+        return [list(options.data), *choices, len(self.examples)]
+
+    def advance(self) -> None:
+        """Makes one update."""
+        options = self.options
+        torch.manual_seed(options.seed * 1_000_003 + self.step)
+        rise = (self.step + 1) / max(1.0, 0.05 * options.steps)
+        fall = (options.steps - self.step) / options.steps
+        for group in self.optimizer.param_groups:
+            group["lr"] = options.learning_rate * min(1.0, rise, fall)
+        self.model.train()
+        loss = self._loss(self._drawn())
+        self.optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.learning, 1.0)
+        self.optimizer.step()
+        self.step += 1
+        self.losses.append(loss.item())
+
+    def _drawn(self) -> list[_Example]:
+        """Returns the batch of this step, which depends on nothing but the seed and the step.
+
+        Each time through the examples is in a new order; batches of one length are made within stretches of it.
+        """
+        size, count = self.options.batch_size, len(self.examples)
+        per_epoch = -(-count // size)
+        epoch, place = divmod(self.step, per_epoch)
+        rng = np.random.default_rng([self.options.seed, epoch])
+        order = rng.permutation(count)
+        stretch = place // _POOL * _POOL
+        pool = sorted(order[stretch * size : (stretch + _POOL) * size], key=lambda i: len(self.examples[i].source))
+        batches = [pool[start : start + size] for start in range(0, len(pool), size)]
+        mixed = np.random.default_rng([self.options.seed, epoch, stretch]).permutation(len(batches))
+        return [self.examples[i] for i in batches[mixed[place - stretch]]]
+
+    def _loss(self, batch: Sequence[_Example]) -> Any:
+        pad = self.tokenizer.pad_token_id
+        ids = _padded([example.source for example in batch], pad).to(self.options.device)
+        labels = _padded([example.target for example in batch], -100).to(self.options.device)
+        mask = _padded([[1] * len(example.source) for example in batch], 0).to(self.options.device)
+        half = torch.autocast("cuda", torch.bfloat16) if self.options.device.startswith("cuda") else nullcontext()
+        with half:
+            return self.model(input_ids=ids, attention_mask=mask, labels=labels).loss.float()
+
+    def evaluate(self) -> None:
+        """Adds the mean loss since the last time, and that on the dev files, to the log."""
+        entry: dict[str, Any] = {"step": self.step, "time": round(time.time(), 1)}
+        entry["loss"] = round(float(np.mean(self.losses)), 4) if self.losses else None
+        self.losses = []
+        if self.dev:
+            self.model.eval()
+            with torch.inference_mode():
+                losses = [self._loss(batch).item() for batch in _batches(self.dev, self.options.batch_size)]
+            entry["dev loss"] = round(float(np.mean(losses)), 4)
+        self.log.append(entry)
+        _LOG.info("%s", entry)
+        (self.out / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in self.log))
+
+    def finish(self) -> Path:
+        """Writes the model, its tokenizer, settings and card; returns the folder."""
+        self.model.eval().cpu().save_pretrained(self.out)
+        self.tokenizer.save_pretrained(self.out)
+        settings = {"template": self.options.input_template, "max_source_tokens": self.options.max_source_tokens}
+        (self.out / SETTINGS).write_text(json.dumps(settings, indent=2), encoding="utf-8")
+        recipe = vars(self.options) | {"distillation": repr(self.options.distillation)}
+        figures = {name: count for name, count in self.counts.items() if count}
+        figures |= {k: v for k, v in (self.log[-1] if self.log else {}).items() if k != "time"}
+        write_summarizer_card(self.out, self.licences, recipe, figures)
+        return self.out
+
+
+def _padded(rows: Sequence[list[int]], value: int) -> Any:
+    width = max(len(row) for row in rows)
+    return torch.tensor([[*row, *[value] * (width - len(row))] for row in rows])
+
+
+def _batches(examples: Sequence[_Example], size: int) -> Iterator[Sequence[_Example]]:
+    ordered = sorted(examples, key=lambda example: len(example.source))
+    for start in range(0, len(ordered), size):
+        yield ordered[start : start + size]
+
+
+def _spread(examples: list[_Example], limit: int) -> list[_Example]:
+    if len(examples) <= limit:
+        return examples
+    return [examples[int(i)] for i in np.linspace(0, len(examples) - 1, limit)]

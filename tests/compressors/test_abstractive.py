@@ -1,0 +1,233 @@
+"""The abstractive compressor: what stands, what stands in, what the notes say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+
+from rag_compress import (
+    AbstractiveCompressor,
+    Chunking,
+    Context,
+    Document,
+    ExtractiveCompressor,
+    PromptTemplate,
+    Segment,
+    Selection,
+    Span,
+)
+from rag_compress.compressors.offline import summarize_documents
+from rag_compress.errors import InvalidInput, MissingExtra, ModelError
+from rag_compress.testing import LeadSummarizer, OverlapScorer, ScriptedSummarizer, check_context
+
+LOIRE = Document(
+    "loire",
+    "The Loire is a river in France. It is 1,006 km long, the longest of the country. Many castles stand near it. "
+    "Its source is in the Massif Central, at Mont Gerbier de Jonc.",
+    title="Loire",
+)
+RHINE = Document("rhine", "The Rhine rises in Switzerland. It ends in the North Sea.", title="Rhine")
+QUERY = "Where is the source of the Loire?"
+EXTRACT = ExtractiveCompressor(OverlapScorer(), Selection(threshold=0.3))
+WORDS = PromptTemplate(tokenizer=lambda text: len(text.split()))
+
+
+def compressor(reply: str | Exception, **options: Any) -> AbstractiveCompressor:
+    """Returns the compressor over a summarizer that always replies the same."""
+    return AbstractiveCompressor(ScriptedSummarizer(reply), **{"fallback": EXTRACT, "template": WORDS, **options})
+
+
+def notes(context: Context) -> dict[str, Any]:
+    """Returns what the compressor noted."""
+    found: dict[str, Any] = context.notes["abstractive"]
+    return found
+
+
+@dataclass(frozen=True)
+class Recording:
+    """Notes what it is asked, and replies with the first sentence."""
+
+    asked: list[tuple[str, str, int]] = field(default_factory=list)
+
+    def summarize(self, queries: Sequence[str], texts: Sequence[str], max_tokens: Sequence[int]) -> list[str]:
+        """Returns the first sentences."""
+        self.asked.extend(zip(queries, texts, max_tokens, strict=True))
+        return [text.partition("\n")[2].partition(". ")[0] + "." for text in texts]
+
+
+def test_sentences_cite_their_sources() -> None:
+    """Each sentence of a summary is a segment; its spans are the sentences that support it."""
+    context = compressor(
+        "The Loire, a river in France, is 1006 kilometres long. The Rhine ends in the North Sea."
+    ).compress(QUERY, [LOIRE, RHINE])
+    first, second = context.segments
+    assert not first.verbatim
+    assert LOIRE.text[first.spans[0].start : first.spans[0].end] == "The Loire is a river in France."
+    assert {span.doc_id for span in first.spans} == {"loire"}
+    assert second.spans[-1] == Span("rhine", 32, 57)
+    assert notes(context) | {"chunks": 1} == notes(context)
+    assert (notes(context)["checked"], notes(context)["replaced"], notes(context)["dropped"]) == (2, 0, 0)
+    assert WORDS.render_context(context).startswith("[1] Loire\nThe Loire, a river")
+    assert "Many castles" in " ".join(segment.text for segment in context.dropped)
+
+
+def test_a_sentence_that_fails_is_replaced() -> None:
+    """A changed number gives way to the sentence that it was made from, word for word."""
+    context = compressor("The Loire is 1,060 km long, the longest of the country.").compress(QUERY, [LOIRE])
+    assert [(segment.text, segment.verbatim) for segment in context.segments] == [
+        ("It is 1,006 km long, the longest of the country.", True)
+    ]
+    assert notes(context)["replaced"] == 1
+    check_context(Context.whole(QUERY, [LOIRE]), context, WORDS)
+
+
+def test_a_sentence_that_fails_is_dropped() -> None:
+    """By the other policy, or without any source, it goes."""
+    text = "The Loire is 1,060 km long, the longest of the country. The Loire is in France."
+    context = compressor(text, on_fault="drop").compress(QUERY, [LOIRE])
+    assert [segment.text for segment in context.segments] == ["The Loire is in France."]
+    assert notes(context)["dropped"] == 1
+    invented = compressor("The Loire is in France. Penguins discovered moons.").compress(QUERY, [LOIRE])
+    assert [segment.text for segment in invented.segments] == ["The Loire is in France."]
+
+
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [
+        (RuntimeError("down"), "RuntimeError"),
+        (TimeoutError("slow"), "TimeoutError"),
+        (LOIRE.text * 2, "longer than its input"),
+        ("x" * 10_000_000, "longer than its input"),
+        ("Penguins discovered seventeen moons.", "no sentence stands"),
+        (123, "int"),
+    ],
+)
+def test_never_worse(reply: Any, reason: str) -> None:
+    """Whatever goes wrong, the extract stands in, and the context says why."""
+    context = compressor(reply).compress(QUERY, [LOIRE])
+    assert context.segments == EXTRACT.compress(QUERY, [LOIRE]).segments
+    assert context.segments
+    assert notes(context)["stood_in"] == {reason: 1}
+
+
+def test_the_text_returned_as_it_is() -> None:
+    """A summarizer that returns its input shortens nothing; a third of the text is what the extract may have."""
+    context = AbstractiveCompressor(LeadSummarizer(), fallback=EXTRACT, template=WORDS).compress("", [LOIRE])
+    assert len(WORDS.render_context(context)) < len(LOIRE.text)
+
+
+def test_one_failure_costs_one() -> None:
+    """A summarizer that raises an error for one text is asked again for each alone; the others keep their summaries."""
+
+    class Choosy:
+        def summarize(self, queries: Sequence[str], texts: Sequence[str], max_tokens: Sequence[int]) -> list[str]:
+            if any("Rhine" in text for text in texts):
+                raise RuntimeError("not the Rhine")
+            return ["The Loire is in France."] * len(texts)
+
+    stage = AbstractiveCompressor(Choosy(), fallback=EXTRACT)
+    loire, rhine = stage([Context.whole(QUERY, [LOIRE]), Context.whole("Where does the Rhine end?", [RHINE])])
+    assert notes(loire)["stood_in"] == {}
+    assert notes(rhine)["stood_in"] == {"RuntimeError": 1}
+    assert rhine.segments
+
+
+def test_empty_is_legal() -> None:
+    """An empty summary says that nothing helps: the context is empty, and everything is in `dropped`."""
+    context = compressor("  ").compress(QUERY, [LOIRE])
+    assert context.is_empty
+    assert notes(context)["stood_in"] == {}
+    assert len(context.dropped) == 4
+    assert compressor("x").compress(QUERY, []).is_empty
+
+
+def test_budget_and_room() -> None:
+    """The summarizer gets what is left beside the title; where there is no room for a sentence it is not asked."""
+    recording = Recording()
+    stage = AbstractiveCompressor(recording, 20, fallback=EXTRACT, template=WORDS)
+    context = stage.compress(QUERY, [LOIRE])
+    [(query, text, budget)] = recording.asked
+    assert (query, text) == (QUERY, f"Loire\n{LOIRE.text}")
+    assert 8 <= budget < 20
+    assert len(WORDS.render_context(context).split()) <= 20
+    tight = AbstractiveCompressor(recording, 9, fallback=EXTRACT, template=WORDS).compress(QUERY, [LOIRE])
+    assert len(recording.asked) == 1
+    assert notes(tight)["stood_in"] == {"no room for a sentence": 1}
+
+
+def test_chunks() -> None:
+    """A long text is written in chunks, in order, each with its share of the budget."""
+    recording = Recording()
+    stage = AbstractiveCompressor(recording, 200, chunking=Chunking(20, least=4), fallback=EXTRACT, template=WORDS)
+    context = stage.compress(QUERY, [LOIRE, RHINE])
+    assert notes(context)["chunks"] == len(recording.asked) == 3
+    assert "".join(text.partition("\n")[2] for _, text, _ in recording.asked).startswith("The Loire is a river")
+    assert recording.asked[-1][1].startswith("Rhine\n")
+    assert "[2] Rhine" in WORDS.render_context(context)
+
+
+def test_written_again() -> None:
+    """What is still too long after its chunks were written is written once more as a whole."""
+
+    class Talkative:
+        calls = 0
+
+        def summarize(self, queries: Sequence[str], texts: Sequence[str], max_tokens: Sequence[int]) -> list[str]:
+            Talkative.calls += 1
+            return [text.partition("\n")[2].rpartition(" Its")[0] or "The Loire is in France." for text in texts]
+
+    stage = AbstractiveCompressor(Talkative(), 38, chunking=Chunking(45, least=4), fallback=EXTRACT, template=WORDS)
+    context = stage.compress(QUERY, [LOIRE, replace(LOIRE, id="again")])
+    assert Talkative.calls == 2
+    assert notes(context)["rounds"] == 2
+    assert [segment.text for segment in context.segments] == ["The Loire is in France."]
+
+
+def test_keywords_stay() -> None:
+    """Where a summary loses a keyword, the sentence that holds it is added as it stands."""
+    text = "Castles stand near castles. Castles were built of stone. Rivers flow to the sea, and rivers flood."
+    stage = compressor("Castles were built.", keywords=2, max_tokens=30, grounding=None)
+    assert "rivers" not in WORDS.render_context(stage.compress("", [text]))
+    stage = compressor("Castles were built.", keywords=2, max_tokens=30)
+    context = stage.compress("", [text])
+    assert [segment.text for segment in context.segments][-1].startswith("Rivers flow")
+    assert notes(context)["added"] == 1
+
+
+def test_unchecked() -> None:
+    """Without the check whatever is written stands, and cites all that it was written from."""
+    [segment] = compressor("Penguins discovered moons.", grounding=None).compress(QUERY, [LOIRE, RHINE]).segments
+    assert segment.spans == (Span("loire", 0, len(LOIRE.text)), Span("rhine", 0, len(RHINE.text)))
+
+
+def test_documents_of_a_store() -> None:
+    """Without a question a document is summarised as it is; it keeps its id, and its text where nothing came out."""
+    documents = [Document("a", LOIRE.text, metadata={"page": 3}), Document("b", "")]
+    stage = compressor("The Loire is a river in France.")
+    short, empty = summarize_documents(documents, stage)
+    assert (short.id, short.text, short.metadata["page"]) == ("a", "The Loire is a river in France.", 3)
+    assert short.metadata["summary_of"]["spans"] == [[[0, 31]]]
+    assert empty == documents[1]
+
+
+def test_wrong_use() -> None:
+    """A summary cannot be summarised again; options and protocols are checked."""
+    written = Context(QUERY, (LOIRE,), (Segment("short", (), verbatim=False),))
+    with pytest.raises(InvalidInput, match="verbatim"):
+        compressor("x")([written])
+    with pytest.raises(InvalidInput, match="on_fault"):
+        compressor("x", on_fault="keep")
+    with pytest.raises(InvalidInput, match="max_tokens"):
+        compressor("x", max_tokens=-1)
+
+    class Short:
+        def summarize(self, queries: Sequence[str], texts: Sequence[str], max_tokens: Sequence[int]) -> list[str]:
+            return []
+
+    with pytest.raises(ModelError, match="0 summaries for 1"):
+        AbstractiveCompressor(Short(), fallback=EXTRACT).compress(QUERY, [LOIRE])
+    with pytest.raises(MissingExtra):
+        compressor(MissingExtra("torch", "torch", "A model")).compress(QUERY, [LOIRE])

@@ -1,0 +1,111 @@
+"""The grounding check: what stands, what does not, and why."""
+
+from __future__ import annotations
+
+import pytest
+
+from rag_compress import Grounding
+from rag_compress.compressors.facts import facts_of
+from rag_compress.errors import InvalidInput
+
+SOURCES = [
+    "The Loire flows through central France for 1,006 km.",
+    "It rises in the Massif Central and did not freeze in 1999.",
+    "Alice Smith beat Bob Jones in the final at Paris on 3 Sept. 2010.",
+    'The mayor said: "We will never give up," and paid $5.5 million for five bridges.',
+    "Its basin covers a fifth of the country and 40% of its farms.",
+]
+
+
+def faults(sentence: str) -> tuple[str, ...]:
+    """Returns what is wrong with a summary of one sentence."""
+    [verdict] = Grounding().check(sentence, SOURCES)
+    return verdict.faults
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "The Loire flows through central France.",
+        "The Loire flows through France for 1006 kilometres.",
+        "Alice Smith beat Bob Jones in Paris in September 2010.",
+        "Bob Jones was beaten by Alice Smith in the final.",
+        'The mayor said "we will never give up".',
+        "The mayor paid 5,500,000 dollars for 5 bridges.",
+        "The basin covers 40 percent of farms.",
+        "The Loire rises in the Massif Central.",
+        "The Massif Central did not freeze in 1999.",
+    ],
+)
+def test_supported(sentence: str) -> None:
+    """Whatever keeps the facts stands: in other words for numbers and units, shorter, passive, with a name for "it"."""
+    assert faults(sentence) == ()
+
+
+@pytest.mark.parametrize(
+    ("sentence", "fault"),
+    [
+        ("The Loire flows through central France for 1,060 km.", "number 1060"),
+        ("The Loire flows through central France for 1,006 miles.", "unit of 1006 mi"),
+        ("The Rhine flows through central France.", "name rhine"),
+        ("Bob Jones beat Alice Smith in the final at Paris.", "order of jones and smith"),
+        ("Carol Smith beat Bob Jones in the final at Paris.", "name carol"),
+        ("Alice Smith beat Bob Jones in the final at Paris in October 2010.", "name october"),
+        ("The mayor said that we will give up.", "no negation of give"),
+        ("Alice Smith did not beat Bob Jones in the final.", "negation of beat"),
+        ('The mayor said: "We will give it up," and paid for bridges.', 'quotation "we will give it up'),
+        ("Penguins have discovered moons of Jupiter.", "unsupported"),
+        ("The mayor paid $1999 for bridges.", "number 1999"),
+        ("The Massif Central beat Bob Jones in the final at Paris.", "name massif central in place of alice smith"),
+    ],
+)
+def test_changed(sentence: str, fault: str) -> None:
+    """A changed number, unit, name, order, negation or quotation, and an invented sentence, are named."""
+    assert any(found.startswith(fault) for found in faults(sentence)), faults(sentence)
+
+
+def test_alignment() -> None:
+    """Each sentence knows the sources that support it, the best first."""
+    verdicts = Grounding().check(f"{SOURCES[2]} The Loire rises in the Massif Central.", SOURCES)
+    assert [verdict.sources[0] for verdict in verdicts] == [2, 1]
+    assert verdicts[1].sources == (1, 0)
+    assert verdicts[0].support == 1.0
+
+
+@pytest.mark.parametrize("summary", ["", " \n", "...", "\ud800", "x" * 100_000, "これは文です。", "1.2.3 5,,5 ٣"])
+def test_any_text(summary: str) -> None:
+    """Any text gets a verdict, and none stands without a source."""
+    assert not any(verdict.holds for verdict in Grounding().check(summary, SOURCES))
+    assert not any(verdict.holds for verdict in Grounding().check("The Loire is long.", []))
+
+
+def test_options() -> None:
+    """A threshold that is none is an error; one of 1 wants every word."""
+    with pytest.raises(InvalidInput, match="min_support"):
+        Grounding(min_support=2)
+    [strict] = Grounding(min_support=1).check("The Loire flows happily through France.", SOURCES)
+    assert strict.faults == ("unsupported",)
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [
+        ("1,006 km", [("1006", "km")]),
+        ("3.50 per cent", [("3.5", "%")]),
+        ("twenty-one days", [("21", "d")]),
+        ("$2 million", [("2000000", "$")]),
+        ("the 1990s and the 3rd", [("1990", ""), ("3", "")]),
+        ("on 2020-05-12", [("2020", ""), ("5", ""), ("12", "")]),
+        ("five hundred", [("5", ""), ("100", "")]),
+        ("A17 and version 1.2.3", []),
+    ],
+)
+def test_numbers(text: str, numbers: list[tuple[str, str]]) -> None:
+    """Numbers have one form, whatever the spelling of digits, scales and units."""
+    assert [(number.value, number.unit) for number in facts_of(text).numbers] == numbers
+
+
+def test_names() -> None:
+    """Names are capitalised words in a row; the first word of a sentence alone is none, an acronym always is."""
+    found = facts_of("Yesterday we met Dr. Ann Lee of NASA. Rivers rose in Sept.").names
+    assert [name.words for name in found] == [("ann", "lee"), ("nasa",), ("september",)]
