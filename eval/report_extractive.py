@@ -95,7 +95,10 @@ def _all_rows(results: Results) -> Iterator[list[str | float | None]]:
 def _languages() -> Iterator[str]:
     """Yields each language of xquad: the systems that were measured on all, tested against the baseline."""
     suffix = "-xquad-each-test"
-    systems = [file.stem.removeprefix("extractive-").removesuffix(suffix) for file in RESULTS.glob(f"extractive-*{suffix}.json")]
+    systems = [
+        file.stem.removeprefix("extractive-").removesuffix(suffix)
+        for file in RESULTS.glob(f"extractive-*{suffix}.json")
+    ]
     found = {system: read_result(f"extractive-{system}{suffix}") for system in sorted(systems, key=_rank)}
     if BASELINE not in found:
         return
@@ -166,7 +169,9 @@ def _evidence_results() -> dict[str, dict[str, Result]]:
     found: dict[str, dict[str, Result]] = {}
     for name in EVIDENCE_SETS:
         suffix = f"-{name}-test"
-        systems = {f.stem.removeprefix("extractive-").removesuffix(suffix) for f in RESULTS.glob(f"extractive-*{suffix}.json")}
+        systems = {
+            f.stem.removeprefix("extractive-").removesuffix(suffix) for f in RESULTS.glob(f"extractive-*{suffix}.json")
+        }
         found[name] = {system: read_result(f"extractive-{system}{suffix}") for system in sorted(systems, key=_rank)}
     return {name: systems for name, systems in found.items() if systems}
 

@@ -115,7 +115,7 @@ def test_a_header_counts_once_for_each_piece():
         {"keep_best": 1.5},
         {"stage": Selection(), "max_tokens": 5},
     ],
-    ids=lambda options: "+".join(options),
+    ids="+".join,
 )
 def test_bad_options_are_refused_at_once(options):
     """An option that makes no sense is an error when the compressor is made, not when it is used."""
