@@ -130,7 +130,7 @@ def _pyarrow() -> Any:
     try:
         import pyarrow as pa
         import pyarrow.ipc
-        import pyarrow.parquet  # noqa: ICN001 - loads the submodule
+        import pyarrow.parquet
     except ImportError as error:
         raise MissingExtra("pyarrow", "parquet", "Reading Parquet files") from error
     return pa
