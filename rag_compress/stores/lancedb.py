@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rag_compress.errors import InvalidInput, MissingExtra, StoreError
+from rag_compress.stores.parquet import arrow
 from rag_compress.stores.protocol import Columns, Derived, Part, Row, split
 from rag_compress.stores.table import as_row, check_columns, values
 
@@ -65,7 +66,7 @@ class LanceDb:
             raise StoreError(f"{self.address}: {error}") from error
 
     def _merge(self, table: Any, names: Sequence[str], rows: Sequence[tuple[Row, Derived]]) -> None:
-        pa = _pyarrow()
+        pa = arrow()
         if not rows:
             return
         found = [values(*each) for each in rows]
@@ -90,9 +91,3 @@ def _lancedb() -> Any:
     except ImportError as error:
         raise MissingExtra("lancedb", "lancedb", "A store in LanceDB") from error
     return lancedb
-
-
-def _pyarrow() -> Any:
-    import pyarrow as pa  # comes with the extra
-
-    return pa

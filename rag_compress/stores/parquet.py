@@ -30,11 +30,11 @@ class Parquet:
     def __post_init__(self) -> None:
         if self.table is not None:
             raise InvalidInput(f"{self.address} is a table: leave --table out")
-        _pyarrow()
+        arrow()
 
     def parts(self, rows: int) -> Iterator[Part]:
         """Yields the rows of one file after the other."""
-        pa, files = _pyarrow(), find_files(self.address, (".parquet",))
+        pa, files = arrow(), find_files(self.address, (".parquet",))
         for number, name in enumerate(files):
             try:
                 for part in self._parts(name, rows):
@@ -44,7 +44,7 @@ class Parquet:
 
     def digest(self, part: Part) -> str:
         """Returns the hash of all columns."""
-        pa = _pyarrow()
+        pa = arrow()
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, part.raw.schema) as stream:
             stream.write_table(part.raw)
@@ -52,7 +52,7 @@ class Parquet:
 
     def encode(self, part: Part, derived: Sequence[Derived], mode: WriteMode) -> bytes:
         """Returns a file with the part's rows."""
-        pa, c = _pyarrow(), self.columns
+        pa, c = arrow(), self.columns
         table = part.raw.combine_chunks()
         listed = c.text in table.column_names and pa.types.is_nested(table.schema.field(c.text).type)
         kind = pa.list_(pa.string()) if listed else pa.string()
@@ -71,7 +71,7 @@ class Parquet:
         return decode_table(content, self.columns)
 
     def _parts(self, name: str, rows: int) -> Iterator[Part]:
-        pa = _pyarrow()
+        pa = arrow()
         with open_file(name) as (file, _, _):
             opened = pa.parquet.ParquetFile(file)
             total, read = opened.metadata.num_rows, 0
@@ -93,7 +93,7 @@ class Parquet:
 
 def decode_table(content: bytes, columns: Columns) -> Iterator[Row]:
     """Yields the rows of a file that `Parquet.encode` made."""
-    pa = _pyarrow()
+    pa = arrow()
     table = pa.parquet.read_table(pa.BufferReader(content))
     value = columns.out if columns.out in table.column_names else columns.text
     names = [name for name in (columns.id, value, columns.note) if name in table.column_names]
@@ -120,13 +120,14 @@ def _with(table: Any, name: str, column: Any) -> Any:
 
 
 def _written(table: Any) -> bytes:
-    pa = _pyarrow()
+    pa = arrow()
     sink = pa.BufferOutputStream()
     pa.parquet.write_table(table, sink, compression="zstd")
     return bytes(sink.getvalue())
 
 
-def _pyarrow() -> Any:
+def arrow() -> Any:
+    """Returns pyarrow; raises `MissingExtra` where it is not installed."""
     try:
         import pyarrow as pa
         import pyarrow.ipc

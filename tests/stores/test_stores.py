@@ -54,8 +54,7 @@ def made(request: pytest.FixtureRequest, tmp_path: Path) -> Made:
 def job_over(made: Made, **changes: Any) -> Job:
     """Returns a job over a store, with parts of three rows."""
     worker = Worker("lexical", {"threshold": 0.2})
-    columns = Columns(id="n" if made.address.startswith("chroma-by-n") else "id")
-    return replace(Job(made.address, worker, columns, query=QUERY, table=made.table, rows=3), **changes)
+    return replace(Job(made.address, worker, query=QUERY, table=made.table, rows=3), **changes)
 
 
 def run(made: Made, out: Path, engine: LocalEngine | None = None, **changes: Any) -> Progress:
@@ -167,7 +166,8 @@ def test_a_row_without_text(made: Made, tmp_path: Path) -> None:
         assert tally.errors == 0
         return
     assert tally.errors == 1
-    assert tally.failed == [["5", "the field 'text' must be a string, not null: None"]]
+    assert tally.failed[0][0] == "5"
+    assert "field 'text'" in tally.failed[0][1]
     assert found(tmp_path / "out") == expected({**DOCUMENTS, 5: None})
     assert list(check_job(JobFolder(str(tmp_path / "out")))) == []
     made.write({5: TEXTS[5]})
