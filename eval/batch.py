@@ -47,7 +47,8 @@ def speed(
     overhead_rows: Annotated[int, typer.Option(help="How many rows a plain loop gets.")] = 20_000,
 ) -> None:
     """Measures rows per second, peak memory and overhead; writes `batch-speed.json`."""
-    folder, scores, counts = data_folder(data), {}, [int(count) for count in rows.split(",")]
+    scores: dict[str, float] = {}
+    folder, counts = data_folder(data), [int(count) for count in rows.split(",")]
     with tempfile.TemporaryDirectory() as place:
         for method, count in [*(("lexical", count) for count in counts), ("classifier", classifier_rows)]:
             source = _write(folder, Path(place) / "docs.jsonl", count)
@@ -77,7 +78,8 @@ def kill(
 ) -> None:
     """Kills runs at random moments and resumes them; writes `batch-kill.json`."""
     texts = _texts(data_folder(data), documents)
-    draw, scores = random.Random(0), {}  # noqa: S311 - moments, not secrets
+    scores: dict[str, float] = {}
+    draw = random.Random(0)  # noqa: S311 - moments, not secrets
     kinds = [(name, "local") for name in KINDS] + [("jsonl", "ray")]
     for name, engine in kinds:
         if only in ("", name):
@@ -95,7 +97,8 @@ def stores(
     data: Data = None,
 ) -> None:
     """Reprocesses real documents in every store, twice, and after a change; writes `batch-stores.json`."""
-    texts, scores = _texts(data_folder(data), documents), {}
+    scores: dict[str, float] = {}
+    texts = _texts(data_folder(data), documents)
     for name in KINDS:
         if only in ("", name):
             scores |= {f"{name}: {key}": value for key, value in _reprocessed(name, texts).items()}

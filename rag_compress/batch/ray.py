@@ -7,10 +7,12 @@ job is the same as with the local engine, and so are its results.
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import cycle
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from rag_compress.batch.engines import Work, in_order
 from rag_compress.batch.inputs import Input
@@ -69,6 +71,7 @@ class RayEngine:
                 ray.shutdown()
 
     def _connect(self, ray: Any) -> None:
+        _check_reachable(self.address)
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         local: dict[str, Any] = {} if self.address else {"include_dashboard": False}
         try:
@@ -83,6 +86,16 @@ class RayEngine:
         if room < 1:
             raise JobError(f"The Ray cluster has no room for a worker with {self.gpus} GPUs: it has {resources}")
         return int(room)
+
+
+def _check_reachable(address: str | None) -> None:
+    """Raises `JobError` unless something listens at `host:port`: Ray would end this process after a minute."""
+    url = urlsplit(address if address and "//" in address else f"//{address or ''}")
+    try:
+        if url.port is not None:
+            socket.create_connection((url.hostname or "", url.port), timeout=10).close()
+    except (OSError, ValueError) as error:
+        raise JobError(f"The Ray cluster {address} cannot be reached: {error}") from error
 
 
 class _Actor:

@@ -43,5 +43,5 @@ def test_wrong_values(tmp_path: Path) -> None:
             RayEngine(**wrong)  # type: ignore[arg-type]
     pytest.importorskip("ray")
     (tmp_path / "a.jsonl").write_text('{"text": "A river."}\n')
-    with pytest.raises(JobError, match="nowhere"):
-        run(tmp_path / "a.jsonl", tmp_path / "out", RayEngine(address="nowhere:99999"))
+    with pytest.raises(JobError, match="cannot be reached"):
+        run(tmp_path / "a.jsonl", tmp_path / "out", RayEngine(address="127.0.0.1:9"))

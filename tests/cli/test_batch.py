@@ -160,5 +160,6 @@ def test_a_signal(tmp_path: Path, sent: signal.Signals) -> None:
     assert 0 < finished < 300
     again = subprocess.run(command, capture_output=True, text=True)
     assert again.returncode == 0
-    lines = [json.loads(line) for i in range(300) for line in (tmp_path / "out" / f"part-{i:06d}.jsonl").open()]
-    assert [line["compressed"] for line in lines] == [f"A river {i} runs." for i in range(6000)]
+    parts = [tmp_path / "out" / f"part-{i:06d}.jsonl" for i in range(300)]
+    rows = [json.loads(line) for part in parts for line in part.read_text().splitlines()]
+    assert [row["compressed"] for row in rows] == [f"A river {i} runs." for i in range(6000)]
