@@ -29,9 +29,8 @@ and all are from test splits, on which nothing was tuned.
 def main() -> None:
     """Writes `eval/RESULTS.md`, `eval/plots/` and the figures in the README."""
     parts = [_INTRODUCTION, *extractive_sections(FOLDER / "plots"), *reader_sections(), *retrieval_sections()]
-    parts += [*speed_sections(FOLDER / "plots"), *framework_sections(), *index_sections(), *import_sections()]
-    parts = [_INTRODUCTION, *extractive_sections(FOLDER / "plots"), *retrieval_sections()]
-    parts += [*framework_sections(), *index_sections(), *batch_sections(), *import_sections()]
+    parts += [*speed_sections(FOLDER / "plots"), *framework_sections(), *index_sections(), *batch_sections()]
+    parts += [*import_sections()]
     (FOLDER / "RESULTS.md").write_text("\n".join(f"{part.rstrip()}\n" for part in parts), encoding="utf-8")
     write_figures(FOLDER.parent / "README.md")
 

@@ -105,6 +105,7 @@ class _Actor:
         self._worker = worker
 
     def compress(self, inputs: Sequence[Input]) -> list[Outcome]:
+        """Returns an outcome for each input."""
         return self._worker(inputs)
 
 
