@@ -30,6 +30,7 @@ def whole_tally(folder: JobFolder) -> Tally:
     tally = Tally()
     for record in folder.records():
         tally.merge(Tally.from_json(record["tally"]))
+    tally.fresh = 0  # the last run may have left a part alone
     return tally
 
 

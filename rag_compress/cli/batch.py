@@ -104,7 +104,14 @@ def run_job(
         run = Run(job, store, folder, _engine(how), _shard(how.shard), how.max_errors, watch)
         progress = run(restart=how.restart)
     report = folder.write_report(render_report(job.settings, whole_tally(folder), folder.finished()))
-    _show(progress.tally, {"this run": f"{progress.seconds:,.1f} s", "rows/s": f"{progress.rows_per_second:,.0f}"})
+    _show(
+        progress.tally,
+        {
+            "computed now": f"{progress.tally.fresh:,}",
+            "this run": f"{progress.seconds:,.1f} s",
+            "rows/s": f"{progress.rows_per_second:,.0f}",
+        },
+    )
     stderr.print(f"report: {report}", markup=False, soft_wrap=True)
     if progress.tally.errors:
         sys.exit(SKIPPED)
@@ -281,7 +288,6 @@ def _show(tally: Tally, more: Mapping[str, str], console: Any = stderr) -> None:
     table = Table(show_header=False)
     figures = {
         "rows": f"{tally.rows:,}",
-        "computed now": f"{tally.fresh:,}",
         "failed": f"{tally.errors:,}",
         "tokens": f"{tally.tokens_before:,} to {tally.tokens_after:,} ({tally.rate:.0%})",
         **more,

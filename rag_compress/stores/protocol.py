@@ -125,7 +125,9 @@ class FileStore(Store, Protocol):
     """
 
     @property
-    def suffix(self) -> str: ...  # noqa: D102 - an attribute that is only read
+    def suffix(self) -> str:
+        """Of the files."""
+        ...
 
     def digest(self, part: Part) -> str:
         """Returns what changes whenever any field of any of the rows does."""
