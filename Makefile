@@ -51,5 +51,5 @@ $(VENV)/.demo: $(VENV)/bin/python pyproject.toml
 	touch $@
 
 $(VENV)/.test: $(VENV)/bin/python pyproject.toml constraints.txt
-	$(BIN)/pip install -q -c constraints.txt -e ".[cpu,torch,export,rank-bm25,tiktoken,langchain-agent,llama-index,haystack]" --group test --group lint --group eval
+	$(BIN)/pip install -q -c constraints.txt -e ".[cpu,torch,export,rank-bm25,tiktoken,langchain-agent,llama-index,haystack,stores,ray]" --group test --group lint --group eval
 	touch $@ $(VENV)/.demo

@@ -7,6 +7,7 @@ from pathlib import Path
 import typer
 
 from eval.report_abstractive import grounding_sections, summary_sections
+from eval.report_batch import batch_sections
 from eval.report_extractive import extractive_sections
 from eval.report_frameworks import framework_sections
 from eval.report_reader import reader_sections
@@ -30,7 +31,8 @@ def main() -> None:
     """Writes `eval/RESULTS.md`, `eval/plots/` and the figures in the README."""
     parts = [_INTRODUCTION, *extractive_sections(FOLDER / "plots"), *reader_sections(), *retrieval_sections()]
     parts += [*summary_sections(), *grounding_sections()]
-    parts += [*speed_sections(FOLDER / "plots"), *framework_sections(), *index_sections(), *import_sections()]
+    parts += [*speed_sections(FOLDER / "plots"), *framework_sections(), *index_sections(), *batch_sections()]
+    parts += [*import_sections()]
     (FOLDER / "RESULTS.md").write_text("\n".join(f"{part.rstrip()}\n" for part in parts), encoding="utf-8")
     write_figures(FOLDER.parent / "README.md")
 

@@ -29,7 +29,8 @@ TEXT_SUFFIXES = frozenset(
 """What is read from a folder, besides JSON lines; a file named by itself is read whatever its suffix."""
 
 _LINES_SUFFIXES = (".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz")
-_TEXT_FIELDS = ("text", "contents", "content", "page_content", "body")
+TEXT_FIELDS = ("text", "contents", "content", "page_content", "body")
+"""Where the text of a record is looked for, in this order."""
 _ID_FIELDS = ("id", "_id", "doc_id")
 
 OnError = Callable[[DocumentError], None]
@@ -177,7 +178,7 @@ def _from_line(line: bytes | str, place: str, codec: str) -> _Item:
 def _from_record(record: Any, place: str) -> _Item:
     if not isinstance(record, dict):
         return DocumentError(f"{place}: holds a {type(record).__name__}, not an object")
-    text_field = next((name for name in _TEXT_FIELDS if name in record), None)
+    text_field = next((name for name in TEXT_FIELDS if name in record), None)
     if text_field is None:
         return DocumentError(f"{place}: has no field 'text', only {', '.join(map(repr, record)) or 'none'}")
     id_field = next((name for name in _ID_FIELDS if record.get(name) is not None), None)

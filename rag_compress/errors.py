@@ -6,9 +6,13 @@ RagCompressError
 ├── DocumentError       a document that cannot be read; names its file and line
 ├── MissingExtra        an optional dependency that is not installed (also an ImportError)
 ├── ModelError          a model that returned something else than its protocol promises
-└── IndexFolderError    an index folder that cannot be used
-    ├── DamagedIndex        files are missing, half-written or altered
-    └── IncompatibleIndex   written by a newer version, of another kind, or with another encoder
+├── IndexFolderError    an index folder that cannot be used
+│   ├── DamagedIndex        files are missing, half-written or altered
+│   └── IncompatibleIndex   written by a newer version, of another kind, or with another encoder
+├── StoreError          a document store that cannot be read or written
+└── JobError            a batch job that cannot go on; what it had finished stands
+    ├── ChangedJob          its folder belongs to a job with other settings
+    └── TooManyErrors       more rows failed than were allowed
 """
 
 from __future__ import annotations
@@ -52,3 +56,19 @@ class DamagedIndex(IndexFolderError):
 
 class IncompatibleIndex(IndexFolderError):
     """An index folder was written by a newer version, holds another kind of index, or used another encoder."""
+
+
+class StoreError(RagCompressError):
+    """A document store cannot be read or written; the message says which, and why."""
+
+
+class JobError(RagCompressError):
+    """A batch job cannot go on; the parts that it had finished stand, and running it again resumes it."""
+
+
+class ChangedJob(JobError):
+    """A job folder belongs to a job with other settings; the message lists what changed."""
+
+
+class TooManyErrors(JobError):
+    """More rows failed than the caller allowed."""

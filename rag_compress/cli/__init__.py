@@ -1,7 +1,8 @@
 """The command line: data on stdout, everything else on stderr.
 
-Exit codes: 0 done; 1 failed; 2 wrong usage; 3 done, but some documents could not be read (`--skip-errors`); 130
-interrupted.
+Exit codes: 0 done; 1 failed; 2 wrong usage; 3 done, but some documents could not be read (`--skip-errors`) or some rows
+of a store failed; 4 refused, because a job folder belongs to a job with other settings; 5 stopped, because more rows
+failed than were allowed; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ from __future__ import annotations
 import os
 import sys
 
-from rag_compress.errors import InvalidInput, RagCompressError
+from rag_compress.errors import ChangedJob, InvalidInput, RagCompressError, TooManyErrors
 
-FAILED, USAGE, SKIPPED, INTERRUPTED = 1, 2, 3, 130
+FAILED, USAGE, SKIPPED, CHANGED, TOO_MANY, INTERRUPTED = 1, 2, 3, 4, 5, 130
+_CODES = ((InvalidInput, USAGE), (ChangedJob, CHANGED), (TooManyErrors, TOO_MANY))
 
 
 def main() -> None:
@@ -33,4 +35,4 @@ def main() -> None:
 
         stderr.print("[bold red]error:[/]", end=" ")
         stderr.print(str(error), markup=False, highlight=False, soft_wrap=True)
-        sys.exit(USAGE if isinstance(error, InvalidInput) else FAILED)
+        sys.exit(next((code for kind, code in _CODES if isinstance(error, kind)), FAILED))

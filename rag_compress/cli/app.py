@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 import rag_compress
+from rag_compress.cli.jobs import export, run, status, verify
 from rag_compress.cli.options import MINILM, Output, Retrieval, Scorer, Scoring, Sources
 from rag_compress.cli.train import train_app
 
@@ -17,7 +18,10 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="The smallest prompt that still holds the answer. Data go to stdout, all else to stderr.",
-    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done but documents were skipped, 130 interrupted.",
+    epilog=(
+        "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done but documents were skipped or rows failed, "
+        "4 refused: a job with other settings, 5 stopped: too many rows failed, 130 interrupted."
+    ),
 )
 
 Documents = Annotated[
@@ -135,6 +139,10 @@ def compress(
 
 
 app.add_typer(train_app, name="train")
+app.command()(run)
+app.command()(status)
+app.command()(verify)
+app.command()(export)
 
 
 @app.command()

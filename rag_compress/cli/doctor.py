@@ -25,6 +25,14 @@ EXTRAS = {
     "tiktoken": ("tiktoken",),
     "langchain": ("langchain-core",),
     "llama-index": ("llama-index-core",),
+    "parquet": ("pyarrow",),
+    "postgres": ("psycopg",),
+    "lancedb": ("lancedb",),
+    "qdrant": ("qdrant-client",),
+    "chroma": ("chromadb",),
+    "zstd": ("zstandard",),
+    "remote": ("fsspec",),
+    "ray": ("ray",),
 }
 CLASHES = (("onnxruntime", "onnxruntime-gpu"), ("faiss-cpu", "faiss-gpu"))
 

@@ -25,7 +25,8 @@ from rag_compress.models.windows import Reading, WindowCutter, load_tokenizer, p
 from rag_compress.scorers.lexical import LexicalScorer
 from rag_compress.words import words
 
-_BUNDLED = Path(__file__).parent.parent / "models" / "bundled"
+BUNDLED = Path(__file__).parent.parent / "models" / "bundled"
+"""The folder of the weights that come with the library."""
 _LOWEST = -12.0
 """The logit of what the model cannot read: a sentence without tokens, a passage without sentences."""
 _LEXICAL = 8.0
@@ -287,7 +288,7 @@ def _load(folder: str | None) -> _Model:
 
 
 def _folder(folder: str | None) -> Path:
-    return Path(folder) if folder is not None else _BUNDLED
+    return Path(folder) if folder is not None else BUNDLED
 
 
 def _put_together(reading: Reading, outputs: Iterator[Output]) -> Evidence:

@@ -1,0 +1,172 @@
+"""Runs a worker over many lists of rows: in this process, in one process for each core, or on a Ray cluster.
+
+Every engine takes work as it is ready for it, a few parts ahead, and gives it back in order; so memory is bounded.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, replace
+from multiprocessing.connection import wait
+from typing import Generic, Protocol, TypeVar
+
+from rag_compress.batch.inputs import Input
+from rag_compress.batch.methods import find_method
+from rag_compress.batch.worker import Outcome, Worker
+from rag_compress.checks import check_count
+
+T = TypeVar("T")
+F = TypeVar("F")
+
+
+@dataclass
+class Work(Generic[T]):
+    """A list of rows to compress, and whatever its owner wants to find beside the outcomes."""
+
+    inputs: Sequence[Input]
+    owner: T
+
+
+class Engine(Protocol):
+    """Something that runs a worker."""
+
+    def map(self, worker: Worker, works: Iterable[Work[T]]) -> Iterator[tuple[Work[T], list[Outcome]]]:
+        """Yields each work with its outcomes, in order."""
+        ...
+
+
+@dataclass(frozen=True)
+class LocalEngine:
+    """Every core of this machine and no more.
+
+    A method that uses all cores from within one process runs in this one; any other gets a process for each core.
+
+    Attributes:
+        workers: How many processes; `None`: as the method needs. With 1 all happens in this process.
+    """
+
+    workers: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.workers is not None:
+            check_count("workers", self.workers, least=1)
+
+    def map(self, worker: Worker, works: Iterable[Work[T]]) -> Iterator[tuple[Work[T], list[Outcome]]]:
+        """Yields each work with its outcomes, in order; a row that kills its process is an outcome with an error."""
+        workers = self.workers or (1 if find_method(worker.method).threads else _cores())
+        if workers == 1:
+            for work in works:
+                yield work, worker(work.inputs)
+            return
+        processes = _Processes(replace(worker), workers)
+        try:
+            yield from in_order(works, processes.submit, processes.result, ahead=2 * workers)
+        finally:
+            processes.close()
+
+
+class _Processes:
+    """Processes that are started anew when one of them dies."""
+
+    def __init__(self, worker: Worker, count: int) -> None:
+        self._worker, self._count = worker, count
+        self._pool = self._started()
+
+    def submit(self, inputs: Sequence[Input]) -> Future[list[Outcome]]:
+        """Starts to compress rows."""
+        try:
+            return self._pool.submit(_compress, inputs)
+        except BrokenProcessPool:
+            self._pool = self._started()
+            return self._pool.submit(_compress, inputs)
+
+    def result(self, inputs: Sequence[Input], future: Future[list[Outcome]]) -> list[Outcome]:
+        """Returns the outcomes once they are there; when a process died, of what is tried again in ever smaller parts.
+
+        The death of one process breaks off what all of them do, so that a row is blamed only when it was alone.
+        """
+        try:
+            return future.result()
+        except BrokenProcessPool:
+            return self._again(inputs)
+
+    def close(self) -> None:
+        """Ends the processes; what they still do is lost."""
+        processes = list((self._pool._processes or {}).values())
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        for process in processes:
+            process.terminate()
+
+    def _again(self, inputs: Sequence[Input]) -> list[Outcome]:
+        try:
+            return self.submit(inputs).result()
+        except BrokenProcessPool:
+            if len(inputs) == 1:
+                return [Outcome(None, error="the process died at this row: out of memory, or a crash in a library")]
+            half = len(inputs) // 2
+            return [*self._again(inputs[:half]), *self._again(inputs[half:])]
+
+    def _started(self) -> ProcessPoolExecutor:
+        spawn = multiprocessing.get_context("spawn")
+        return ProcessPoolExecutor(self._count, mp_context=spawn, initializer=_start, initargs=(self._worker,))
+
+
+def in_order(
+    works: Iterable[Work[T]],
+    submit: Callable[[Sequence[Input]], F],
+    result: Callable[[Sequence[Input], F], list[Outcome]],
+    ahead: int,
+) -> Iterator[tuple[Work[T], list[Outcome]]]:
+    """Yields works with their outcomes in order, while so many of the next ones are under way.
+
+    Args:
+        works: Are taken one by one, no sooner than there is room.
+        submit: Starts to compress rows.
+        result: Waits for what was started.
+        ahead: The most works under way.
+    """
+    waiting: deque[tuple[Work[T], F]] = deque()
+    for work in works:
+        waiting.append((work, submit(work.inputs)))
+        if len(waiting) == ahead:
+            first, started = waiting.popleft()
+            yield first, result(first.inputs, started)
+    for first, started in waiting:
+        yield first, result(first.inputs, started)
+
+
+def _cores() -> int:
+    """Returns the processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+_WORKER: Worker
+
+
+def _start(worker: Worker) -> None:
+    """Prepares a process: it leaves Ctrl-C to its parent, ends with it, and keeps libraries to one thread."""
+    global _WORKER  # noqa: PLW0603 - a process has no other place for what it is started with
+    _WORKER = worker
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+
+def _compress(inputs: Sequence[Input]) -> list[Outcome]:
+    return _WORKER(inputs)

@@ -1,0 +1,296 @@
+"""The folder of a job: the parts of its output, and under `_job` what is known of them.
+
+Every file is written whole and then put in its place in one step. A part counts as finished when its record stands, and
+the record is written after the part: a crash at any moment loses no more than the parts in work. A record holds the
+SHA-256 of its file, so that what was altered later is noticed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Protocol
+
+from rag_compress.errors import JobError
+from rag_compress.stores.files import filesystem, is_remote
+
+_JOB = "_job"
+
+
+class Files(Protocol):
+    """The files under a root, named by paths relative to it."""
+
+    def read(self, name: str) -> bytes:
+        """Returns a file's content; raises `FileNotFoundError`."""
+        ...
+
+    def write(self, name: str, content: bytes, scratch: str) -> None:
+        """Writes a file in one step, by way of a scratch file that no other process uses."""
+        ...
+
+    def remove(self, name: str) -> None:
+        """Removes a file."""
+        ...
+
+    def size(self, name: str) -> int | None:
+        """Returns the bytes of a file, `None` if there is none."""
+        ...
+
+    def names(self, folder: str) -> list[str]:
+        """Returns the names of the files in a folder, sorted; none if there is no such folder."""
+        ...
+
+
+class LocalFiles:
+    """Files on this machine, flushed to the disk before they are put in place."""
+
+    def __init__(self, root: str) -> None:
+        self.root = Path(root)
+
+    def read(self, name: str) -> bytes:
+        """Returns a file's content."""
+        return (self.root / name).read_bytes()
+
+    def write(self, name: str, content: bytes, scratch: str) -> None:
+        """Writes a file in one step."""
+        file, temporary = self.root / name, self.root / _JOB / f"{scratch}.tmp"
+        for folder in (temporary.parent, file.parent):
+            folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("wb") as out:
+                out.write(content)
+                out.flush()
+                os.fsync(out.fileno())
+            temporary.replace(file)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink()
+            raise
+
+    def remove(self, name: str) -> None:
+        """Removes a file."""
+        (self.root / name).unlink(missing_ok=True)
+
+    def size(self, name: str) -> int | None:
+        """Returns the bytes of a file."""
+        try:
+            return (self.root / name).stat().st_size
+        except FileNotFoundError:
+            return None
+
+    def names(self, folder: str) -> list[str]:
+        """Returns the names of the files in a folder."""
+        place = self.root / folder
+        return sorted(file.name for file in place.iterdir() if file.is_file()) if place.is_dir() else []
+
+
+class RemoteFiles:
+    """Files behind a URL; object stores show a file only once it is whole, which is the one step."""
+
+    def __init__(self, root: str) -> None:
+        self.files, self.root = filesystem(root)
+
+    def read(self, name: str) -> bytes:
+        """Returns a file's content."""
+        return bytes(self.files.cat_file(self._path(name)))
+
+    def write(self, name: str, content: bytes, scratch: str) -> None:  # noqa: ARG002 - nothing to put in place
+        """Writes a file in one step."""
+        self.files.makedirs(self._path(name).rpartition("/")[0], exist_ok=True)
+        self.files.pipe_file(self._path(name), content)
+
+    def remove(self, name: str) -> None:
+        """Removes a file."""
+        with suppress(FileNotFoundError):
+            self.files.rm_file(self._path(name))
+
+    def size(self, name: str) -> int | None:
+        """Returns the bytes of a file."""
+        try:
+            return int(self.files.size(self._path(name)))
+        except FileNotFoundError:
+            return None
+
+    def names(self, folder: str) -> list[str]:
+        """Returns the names of the files in a folder."""
+        self.files.invalidate_cache()
+        try:
+            found = self.files.ls(self._path(folder), detail=True)
+        except FileNotFoundError:
+            return []
+        return sorted(each["name"].rpartition("/")[2] for each in found if each["type"] == "file")
+
+    def _path(self, name: str) -> str:
+        return f"{self.root.rstrip('/')}/{name}".rstrip("/")
+
+
+class JobFolder:
+    """A job's folder.
+
+    Attributes:
+        address: A path or a URL.
+        shard: Which share of the parts this process writes, and of how many; names its scratch file and its lock.
+    """
+
+    def __init__(self, address: str, shard: tuple[int, int] = (0, 1)) -> None:
+        self.address = address
+        self._files: Files = RemoteFiles(address) if is_remote(address) else LocalFiles(address)
+        self._name = f"{shard[0]}-of-{shard[1]}"
+
+    def settings(self) -> dict[str, Any] | None:
+        """Returns what the job was started with, `None` where there is no job.
+
+        Raises:
+            JobError: It cannot be read.
+        """
+        return self._json(f"{_JOB}/job.json")
+
+    def check_free(self) -> None:
+        """Raises `JobError` where there is no job, but something else."""
+        if self.settings() is None and self._files.names(""):
+            raise JobError(f"{self.address} is not empty and holds no job: choose another folder")
+
+    def start(self, settings: Mapping[str, Any]) -> None:
+        """Writes what the job is started with.
+
+        Raises:
+            JobError: The folder cannot be written.
+        """
+        self._write(f"{_JOB}/job.json", _dump(settings))
+
+    def part_name(self, number: int, suffix: str) -> str:
+        """Returns the name of a part's file."""
+        return f"part-{number:06d}{suffix}"
+
+    def record(self, number: int) -> dict[str, Any] | None:
+        """Returns the record of a part, `None` when it is not finished or its file is not as it was left."""
+        record = self._json(_record(number))
+        if record is None or (record["file"] and self._files.size(record["file"]) != record["bytes"]):
+            return None
+        return record
+
+    def records(self) -> Iterator[dict[str, Any]]:
+        """Yields the records of all parts that were ever finished, in order."""
+        for name in self._files.names(f"{_JOB}/records"):
+            record = self._json(f"{_JOB}/records/{name}")
+            if record is not None:
+                yield record
+
+    def commit(self, number: int, record: Mapping[str, Any], file: str | None = None, content: bytes = b"") -> None:
+        """Writes a part's file, if it has one, and then its record.
+
+        Raises:
+            JobError: The folder cannot be written.
+        """
+        if file is not None:
+            self._write(file, content)
+        seal = {"part": number, "file": file, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        self._write(_record(number), _dump({**seal, **record}))
+
+    def read(self, file: str) -> bytes:
+        """Returns the content of a part's file.
+
+        Raises:
+            JobError: It cannot be read.
+        """
+        try:
+            return self._files.read(file)
+        except OSError as error:
+            raise JobError(f"{self.address}/{file} cannot be read: {error.strerror or error}") from error
+
+    def finish(self, summary: Mapping[str, Any]) -> None:
+        """Writes that this process has finished its share of the parts, and removes what stands behind the last one."""
+        for record in self.records():
+            if record["part"] >= summary["parts"]:
+                self._files.remove(_record(record["part"]))
+                if record["file"]:
+                    self._files.remove(record["file"])
+        self._write(f"{_JOB}/finished-{self._name}.json", _dump(summary))
+
+    def finished(self) -> list[dict[str, Any]]:
+        """Returns what `finish` wrote, for every share."""
+        names = [name for name in self._files.names(_JOB) if name.startswith("finished-")]
+        return [found for name in names if (found := self._json(f"{_JOB}/{name}")) is not None]
+
+    def reopen(self) -> None:
+        """Removes the mark that this process has finished its share."""
+        self._files.remove(f"{_JOB}/finished-{self._name}.json")
+
+    def clear(self) -> None:
+        """Removes the job with all its parts."""
+        for name in self._files.names(f"{_JOB}/records"):
+            self._files.remove(f"{_JOB}/records/{name}")
+        for name in self._files.names(""):
+            if name.startswith("part-"):
+                self._files.remove(name)
+        for name in self._files.names(_JOB):
+            if name.endswith(".json"):
+                self._files.remove(f"{_JOB}/{name}")
+
+    def write_report(self, html: str) -> str:
+        """Writes the report; returns its address."""
+        self._write(f"{_JOB}/report.html", html.encode(errors="replace"))
+        return f"{self.address}/{_JOB}/report.html"
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keeps other processes of this machine from the same share; the lock ends with the process, however it ends.
+
+        Raises:
+            JobError: Another process has it.
+        """
+        if not isinstance(self._files, LocalFiles):
+            yield
+            return
+        try:
+            import fcntl
+        except ImportError:  # not on Windows
+            yield
+            return
+        with self._writing():
+            place = self._files.root / _JOB
+            place.mkdir(parents=True, exist_ok=True)
+            lock = (place / f"lock-{self._name}").open("w")
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise JobError(f"{self.address}: another process is at work on it") from error
+            yield
+
+    def _json(self, name: str) -> dict[str, Any] | None:
+        try:
+            found = json.loads(self._files.read(name))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except (OSError, ValueError) as error:
+            raise JobError(f"{self.address}/{name} cannot be read: {error}") from error
+        if not isinstance(found, dict):
+            raise JobError(f"{self.address}/{name} is not as it was written")
+        return found
+
+    def _write(self, name: str, content: bytes) -> None:
+        with self._writing():
+            self._files.write(name, content, self._name)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            reason = error.strerror or error
+            raise JobError(
+                f"{self.address} cannot be written: {reason}. What is finished stands; run again to go on"
+            ) from error
+
+
+def _record(number: int) -> str:
+    return f"{_JOB}/records/{number:06d}.json"
+
+
+def _dump(record: Mapping[str, Any]) -> bytes:
+    return json.dumps(record, indent=None, default=str).encode("ascii")

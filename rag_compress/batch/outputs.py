@@ -1,0 +1,237 @@
+"""Where a job's results go, and what an earlier run left there: files of the job's folder, or the store itself."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+from rag_compress.batch.folder import JobFolder
+from rag_compress.batch.inputs import Input
+from rag_compress.batch.tally import Tally
+from rag_compress.errors import InvalidInput
+from rag_compress.stores.jsonl import decode_lines, encode_lines
+from rag_compress.stores.protocol import Columns, Derived, FileStore, Part, Row, Store, TableStore, Value, WriteMode
+
+
+class Done(NamedTuple):
+    """A row that is finished.
+
+    Attributes:
+        derived: What is stored.
+        tokens: Before and after.
+        error: Why there is no result.
+        seconds: What computing took.
+        fresh: Whether this run computed it; otherwise an earlier result stands.
+        pieces: Its pieces, if it is an example.
+    """
+
+    derived: Derived
+    tokens: tuple[int, int] = (0, 0)
+    error: str | None = None
+    seconds: float = 0.0
+    fresh: bool = True
+    pieces: tuple[tuple[bool, str], ...] = ()
+
+
+class Output(Protocol):
+    """A place for results."""
+
+    def finished(self, number: int, part: Part) -> Tally | None:
+        """Returns the tally of a part that is finished and still as it was, otherwise `None`."""
+        ...
+
+    def earlier(self, number: int, part: Part) -> Earlier:
+        """Returns what an earlier run made of the rows of a part."""
+        ...
+
+    def derive(self, row: Input, value: Value, tokens: tuple[int, int]) -> Derived:
+        """Returns what is stored for a result."""
+        ...
+
+    def write(self, number: int, part: Part, done: Sequence[Done], tally: Tally) -> None:
+        """Writes the rows of a part, and then that it is finished."""
+        ...
+
+
+class Earlier(Protocol):
+    """What an earlier run made of a part's rows."""
+
+    def __call__(self, row: Row, content: Input, /) -> Done | None:
+        """Returns the result of a row that has not changed; `None` if it has, or if it failed.
+
+        Raises:
+            InvalidInput: The row cannot be computed any more.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Notes:
+    """Writes and reads the notes that stand beside results."""
+
+    config: str
+
+    def of(self, content: str, tokens: tuple[int, int], *, replaced: bool) -> str:
+        """Returns the note of a result."""
+        note = {"content": content, "config": self.config, "tokens": list(tokens)}
+        return json.dumps({**note, "replaced": True} if replaced else note)
+
+    def of_error(self, error: str) -> str:
+        """Returns the note of a row without a result."""
+        return json.dumps({"error": error, "config": self.config})
+
+    def read(self, note: str | None) -> Mapping[str, Any]:
+        """Returns what a note says; nothing if there is none, if it is not ours, or if it tells of an error."""
+        try:
+            found = json.loads(note or "{}")
+        except (TypeError, ValueError):
+            return {}
+        return found if isinstance(found, dict) and {"content", "config", "tokens"} <= found.keys() else {}
+
+
+@dataclass(frozen=True)
+class FileOutput:
+    """A file of the job's folder for each part.
+
+    A result is found again by its content within the part of the same number, so that a row that was added or removed
+    makes one row of each later part be computed again, not all.
+    """
+
+    store: FileStore
+    folder: JobFolder
+    mode: WriteMode
+    notes: Notes
+
+    def finished(self, number: int, part: Part) -> Tally | None:
+        """Returns the tally of a part without errors whose rows have not changed."""
+        record = self.folder.record(number)
+        if record is None or record["digest"] != self.store.digest(part) or record["tally"]["errors"]:
+            return None
+        return Tally.from_json(record["tally"])
+
+    def earlier(self, number: int, part: Part) -> Earlier:  # noqa: ARG002 - the file has it all
+        """Returns what the part's file holds, by content."""
+        record = self.folder.record(number)
+        rows = self.store.decode(self.folder.read(record["file"])) if record else iter(())
+        known = {note["content"]: (row, note) for row in rows if (note := self.notes.read(row.note))}
+
+        def find(_: Row, content: Input) -> Done | None:
+            row, note = known.get(content.content_hash(), (None, {}))
+            if row is None or note["config"] != self.notes.config:
+                return None
+            return _kept(row, note)
+
+        return find
+
+    def derive(self, row: Input, value: Value, tokens: tuple[int, int]) -> Derived:
+        """Returns what is stored for a result."""
+        replaced = self.mode is WriteMode.replace
+        return Derived(value, self.notes.of(row.content_hash(), tokens, replaced=replaced))
+
+    def write(self, number: int, part: Part, done: Sequence[Done], tally: Tally) -> None:
+        """Writes the part's file, then its record."""
+        content = self.store.encode(part, [each.derived for each in done], self.mode)
+        record = {"digest": self.store.digest(part), "tally": tally.to_json()}
+        self.folder.commit(number, record, self.folder.part_name(number, self.store.suffix), content)
+
+
+@dataclass(frozen=True)
+class TableOutput:
+    """The store itself: rows know what was made of them, so that the records of parts only count.
+
+    Where results replace the text, the note holds the hash of the result: what stands there now is what was left there.
+    """
+
+    store: TableStore
+    folder: JobFolder
+    mode: WriteMode
+    notes: Notes
+
+    def finished(self, number: int, part: Part) -> Tally | None:  # noqa: ARG002 - the rows have to be looked at
+        """Returns `None`: rows may have been changed or restored by others."""
+        return None
+
+    def earlier(self, number: int, part: Part) -> Earlier:  # noqa: ARG002 - the rows have it all
+        """Returns what stands beside each row."""
+        return self._find
+
+    def derive(self, row: Input, value: Value, tokens: tuple[int, int]) -> Derived:
+        """Returns what is stored for a result."""
+        replaced = self.mode is WriteMode.replace
+        return Derived(
+            value, self.notes.of((_with(row, value) if replaced else row).content_hash(), tokens, replaced=replaced)
+        )
+
+    def write(self, number: int, part: Part, done: Sequence[Done], tally: Tally) -> None:
+        """Writes the rows that are new to the store, then the part's record."""
+        pairs = zip(part.rows, done, strict=True)
+        changed = [(row, each.derived) for row, each in pairs if each.fresh and each.derived.note != row.note]
+        if changed:
+            self.store.update(changed, replace=self.mode is WriteMode.replace)
+        self.folder.commit(number, {"digest": None, "tally": tally.to_json()})
+
+    def _find(self, row: Row, content: Input) -> Done | None:
+        note = self.notes.read(row.note)
+        if not note or note["content"] != content.content_hash():
+            return None
+        if note["config"] == self.notes.config:
+            return _kept(row, note)
+        if note.get("replaced"):
+            raise InvalidInput("its text was replaced under other settings, and the original is gone")
+        return None
+
+
+@dataclass(frozen=True)
+class Sidecar:
+    """Makes a `FileStore` of a table whose results go to files of their own, as JSON lines."""
+
+    store: TableStore
+    columns: Columns
+    suffix: str = ".jsonl"
+
+    def parts(self, rows: int) -> Any:
+        """Yields the table's parts."""
+        return self.store.parts(rows)
+
+    def digest(self, part: Part) -> str:
+        """Returns the hash of what is read of the rows."""
+        content = repr([(row.id, sorted(row.fields.items(), key=repr)) for row in part.rows])
+        return hashlib.blake2b(content.encode(errors="surrogatepass"), digest_size=16).hexdigest()
+
+    def encode(self, part: Part, derived: Sequence[Derived], mode: WriteMode) -> bytes:  # noqa: ARG002 - there is one
+        """Returns a line with id, result and note for each row."""
+        return encode_lines(part.rows, derived, self.columns)
+
+    def decode(self, content: bytes) -> Any:
+        """Yields the rows of such a file."""
+        return decode_lines(content, self.columns)
+
+
+def make_output(store: Store, folder: JobFolder, mode: WriteMode, config: str, columns: Columns) -> Output:
+    """Returns where the results of a job go.
+
+    Raises:
+        InvalidInput: The store can be read only.
+    """
+    notes = Notes(config)
+    if isinstance(store, FileStore):
+        return FileOutput(store, folder, mode, notes)
+    if not isinstance(store, TableStore):
+        raise InvalidInput(f"{store!r:.80} is neither a FileStore nor a TableStore")
+    if mode is WriteMode.sidecar:
+        return FileOutput(Sidecar(store, columns), folder, mode, notes)
+    return TableOutput(store, folder, mode, notes)
+
+
+def _kept(row: Row, note: Mapping[str, Any]) -> Done:
+    before, after = note["tokens"]
+    return Done(Derived(row.value, row.note or ""), (before, after), fresh=False)
+
+
+def _with(row: Input, value: Value) -> Input:
+    """Returns what would be read of a row whose text is its result."""
+    texts = value if row.listed else [value]
+    return row._replace(documents=tuple((title, text) for (title, _), text in zip(row.documents, texts, strict=True)))

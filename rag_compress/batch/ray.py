@@ -1,0 +1,127 @@
+"""The engine on a Ray cluster: actors that load the model once; parts are read and written where the run was started.
+
+Parts go to actors one by one, not through Ray Data's blocks: a part is what is finished in one step, so the folder of a
+job is the same as with the local engine, and so are its results.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import cycle
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from rag_compress.batch.engines import Work, in_order
+from rag_compress.batch.inputs import Input
+from rag_compress.batch.worker import Outcome, Worker
+from rag_compress.checks import check_count, check_number
+from rag_compress.errors import JobError, MissingExtra
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class RayEngine:
+    """Actors on a Ray cluster; one that dies is started again, and its part with it.
+
+    Attributes:
+        workers: How many actors; `None`: one for each GPU, or CPU, of the cluster.
+        gpus: GPUs of each actor; less than 1 lets several share one.
+        address: The cluster's, or `auto`; `None`: Ray is started on this machine for the run.
+    """
+
+    workers: int | None = None
+    gpus: float = 0
+    address: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.workers is not None:
+            check_count("workers", self.workers, least=1)
+        check_number("gpus", self.gpus, 0)
+
+    def map(self, worker: Worker, works: Iterable[Work[T]]) -> Iterator[tuple[Work[T], list[Outcome]]]:
+        """Yields each work with its outcomes, in order.
+
+        Raises:
+            MissingExtra: Ray is not installed.
+            JobError: The cluster cannot be reached, or an actor died again and again.
+        """
+        ray = _ray()
+        started = not ray.is_initialized()
+        if started:
+            self._connect(ray)
+        try:
+            count = self.workers or self._room(ray)
+            make = ray.remote(num_cpus=0 if self.gpus else 1, num_gpus=self.gpus, max_restarts=-1, max_task_retries=2)
+            actors = [make(_Actor).remote(replace(worker)) for _ in range(count)]
+            turns = cycle(actors)
+
+            def submit(inputs: Sequence[Input]) -> Any:
+                return next(turns).compress.remote(list(inputs))
+
+            def result(_: Sequence[Input], reference: Any) -> list[Outcome]:
+                return _got(ray, reference)
+
+            yield from in_order(works, submit, result, ahead=2 * count)
+        finally:
+            if started:
+                ray.shutdown()
+
+    def _connect(self, ray: Any) -> None:
+        _check_reachable(self.address)
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        local: dict[str, Any] = {} if self.address else {"include_dashboard": False}
+        try:
+            ray.init(address=self.address, log_to_driver=False, logging_level="ERROR", **local)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise JobError(f"The Ray cluster {self.address or 'here'} cannot be reached: {error}") from error
+
+    def _room(self, ray: Any) -> int:
+        """Returns how many actors the cluster has room for."""
+        resources = ray.cluster_resources()
+        room = resources.get("GPU", 0) / self.gpus if self.gpus else resources.get("CPU", 1)
+        if room < 1:
+            raise JobError(f"The Ray cluster has no room for a worker with {self.gpus} GPUs: it has {resources}")
+        return int(room)
+
+
+def _check_reachable(address: str | None) -> None:
+    """Raises `JobError` unless something listens at `host:port`: Ray would end this process after a minute."""
+    url = urlsplit(address if address and "//" in address else f"//{address or ''}")
+    try:
+        if url.port is not None:
+            socket.create_connection((url.hostname or "", url.port), timeout=10).close()
+    except (OSError, ValueError) as error:
+        raise JobError(f"The Ray cluster {address} cannot be reached: {error}") from error
+
+
+class _Actor:
+    """A worker in a process of the cluster."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+
+    def compress(self, inputs: Sequence[Input]) -> list[Outcome]:
+        """Returns an outcome for each input."""
+        return self._worker(inputs)
+
+
+def _got(ray: Any, reference: Any) -> list[Outcome]:
+    try:
+        outcomes: list[Outcome] = ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        raise error.cause from error
+    except ray.exceptions.RayError as error:
+        raise JobError(f"A worker of the Ray cluster died again and again: {error}") from error
+    return outcomes
+
+
+def _ray() -> Any:
+    try:
+        import ray
+    except ImportError as error:
+        raise MissingExtra("ray", "ray", "The engine ray") from error
+    return ray

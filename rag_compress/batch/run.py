@@ -1,0 +1,185 @@
+"""Runs a job: reads parts, computes what is new or stale, and writes each part in one step.
+
+No row is lost, twice or half-written, whatever happens: a part is finished as a whole or done again, and its rows are
+held against what an earlier run left. Running a job again resumes it; when nothing has changed, nothing is computed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from rag_compress.batch.engines import Engine, LocalEngine, Work
+from rag_compress.batch.folder import JobFolder
+from rag_compress.batch.inputs import Input, read_input
+from rag_compress.batch.job import Job, check_settings
+from rag_compress.batch.outputs import Done, Notes, make_output
+from rag_compress.batch.tally import Finished, Tally
+from rag_compress.batch.worker import Outcome
+from rag_compress.errors import InvalidInput, TooManyErrors
+from rag_compress.stores.protocol import Derived, Part, Row, Store
+
+
+class Progress(NamedTuple):
+    """How far a run has come.
+
+    Attributes:
+        parts: How many are finished.
+        tally: Of their rows.
+        share: How much of the store that is, in [0, 1]; `None`: not known.
+        seconds: Since the start.
+    """
+
+    parts: int
+    tally: Tally
+    share: float | None
+    seconds: float
+
+    @property
+    def rows_per_second(self) -> float:
+        """Rows that this run computed, each second."""
+        return self.tally.fresh / self.seconds if self.seconds else 0.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """About how long the rest will take."""
+        return self.seconds * (1 - self.share) / self.share if self.share else None
+
+
+@dataclass
+class Run:
+    """One run of a job, or of one share of its parts.
+
+    Attributes:
+        job: What to do.
+        store: With what; `job.source` is its address.
+        folder: Where the job stands.
+        engine: What computes.
+        shard: This process does the parts whose number modulo the second is the first.
+        max_errors: Stop once more rows than this have failed; `None`: never.
+        watch: Is called after every part.
+    """
+
+    job: Job
+    store: Store
+    folder: JobFolder
+    engine: Engine = field(default_factory=LocalEngine)
+    shard: tuple[int, int] = (0, 1)
+    max_errors: int | None = None
+    watch: Callable[[Progress], None] = lambda _: None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.shard[0] < self.shard[1]:
+            raise InvalidInput(f"A shard is i/n with 0 <= i < n, not {self.shard[0]}/{self.shard[1]}")
+
+    def __call__(self, *, restart: bool = False) -> Progress:
+        """Runs the job to its end, or resumes it; returns what all rows have come to.
+
+        Args:
+            restart: Forget what is there and start anew.
+
+        Raises:
+            ChangedJob: The folder's job has other settings.
+            TooManyErrors: More than `max_errors` rows failed.
+            StoreError: The store cannot be read or written.
+            JobError: The folder cannot be written, or another process is at work on it.
+            InvalidInput: The method does not take the options.
+        """
+        _ = self.job.worker.stage  # what is wrong with the method shows before anything is written
+        self.folder.check_free()
+        with self.folder.locked():
+            self._open(restart=restart)
+            self._start, self._progress = time.perf_counter(), Progress(0, Tally(), None, 0.0)
+            for work, outcomes in self.engine.map(self.job.worker, self._works()):
+                self._commit(work.owner, outcomes)
+            self.folder.finish({"parts": self._parts, "shard": self.shard, "seconds": self._progress.seconds})
+        return self._progress
+
+    def _open(self, *, restart: bool) -> None:
+        wanted = self.job.settings
+        found = None if restart else self.folder.settings()
+        if restart:
+            self.folder.clear()
+        if found is None:
+            self.folder.start(wanted)
+        else:
+            check_settings(found, wanted, self.folder.address)
+        self.folder.reopen()
+        self._output = make_output(self.store, self.folder, self.job.mode, self.job.config_hash, self.job.columns)
+
+    def _works(self) -> Iterator[Work[_Planned]]:
+        """Yields the parts of this shard that are not finished."""
+        self._parts = 0
+        for number, part in enumerate(self.store.parts(self.job.part_rows)):
+            self._parts = number + 1
+            if number % self.shard[1] != self.shard[0]:
+                continue
+            tally = self._output.finished(number, part)
+            if tally is None:
+                planned = self._plan(number, part)
+                yield Work(planned.inputs, planned)
+            else:
+                tally.fresh, tally.slowest = 0, []
+                self._advance(part, tally)
+
+    def _plan(self, number: int, part: Part) -> _Planned:
+        """Returns what is to be computed of a part, and what is known already."""
+        planned = _Planned(number, part)
+        earlier = self._output.earlier(number, part)
+        for row in part.rows:
+            try:
+                content = read_input(row, self.job.columns, self.job.query)
+                done = earlier(row, content)
+            except InvalidInput as error:
+                done = self._failed(str(error))
+            if done is None:
+                planned.inputs.append(content)
+            planned.known.append(done)
+        return planned
+
+    def _failed(self, error: str) -> Done:
+        return Done(Derived(None, Notes(self.job.config_hash).of_error(error)), error=error)
+
+    def _commit(self, planned: _Planned, outcomes: list[Outcome]) -> None:
+        done = list(self._put_together(planned, outcomes))
+        tally = Tally.of(_finished(row, each) for row, each in zip(planned.part.rows, done, strict=True))
+        self._output.write(planned.number, planned.part, done, tally)
+        self._advance(planned.part, tally)
+        errors = self._progress.tally.errors
+        if self.max_errors is not None and errors > self.max_errors:
+            raise TooManyErrors(f"{errors} rows failed, more than {self.max_errors}; the last: {tally.failed[-1:]}")
+
+    def _put_together(self, planned: _Planned, outcomes: list[Outcome]) -> Iterator[Done]:
+        computed = iter(zip(planned.inputs, outcomes, strict=True))
+        for known in planned.known:
+            if known is not None:
+                yield known
+                continue
+            content, outcome = next(computed)
+            if outcome.error is not None:
+                yield self._failed(outcome.error)
+                continue
+            derived = self._output.derive(content, outcome.value, outcome.tokens)
+            yield Done(derived, outcome.tokens, None, outcome.seconds, fresh=True, pieces=outcome.pieces)
+
+    def _advance(self, part: Part, tally: Tally) -> None:
+        before = self._progress
+        before.tally.merge(tally)
+        self._progress = Progress(before.parts + 1, before.tally, part.share, time.perf_counter() - self._start)
+        self.watch(self._progress)
+
+
+@dataclass
+class _Planned:
+    """A part on its way: for each row what is known of it, `None` for the rows whose inputs are to be computed."""
+
+    number: int
+    part: Part
+    known: list[Done | None] = field(default_factory=list)
+    inputs: list[Input] = field(default_factory=list)
+
+
+def _finished(row: Row, done: Done) -> Finished:
+    return Finished(str(row.id), done.tokens, done.error, done.seconds, done.fresh, done.pieces)

@@ -1,0 +1,151 @@
+"""Opens files where they are: on this machine, or by URL through fsspec; compressed ones as what they hold."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import sys
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, BinaryIO, cast
+
+from rag_compress.errors import InvalidInput, MissingExtra, StoreError
+
+STANDARD_INPUT = "-"
+
+
+def is_remote(address: str) -> bool:
+    """Returns whether an address is a URL."""
+    return "://" in address
+
+
+def filesystem(address: str) -> tuple[Any, str]:
+    """Returns fsspec's file system for a URL, and the path in it.
+
+    Raises:
+        MissingExtra: fsspec is not installed, or what it needs for this kind of URL.
+        InvalidInput: There is no such kind of URL.
+    """
+    try:
+        import fsspec
+    except ImportError as error:
+        raise MissingExtra("fsspec", "remote", f"Reading {address}") from error
+    try:
+        found: tuple[Any, str] = fsspec.core.url_to_fs(address)
+    except ImportError as error:
+        raise MissingExtra(str(error), "remote", f"Reading {address}") from error
+    except ValueError as error:
+        raise InvalidInput(f"{address} cannot be opened: {error}") from error
+    return found
+
+
+def find_files(address: str, suffixes: tuple[str, ...]) -> list[str]:
+    """Returns a file, or the files of a folder that end like this and are not hidden, in order of name.
+
+    Raises:
+        StoreError: There is none.
+    """
+    if address == STANDARD_INPUT:
+        return [address]
+    found = _remote_files(address) if is_remote(address) else _local_files(Path(address))
+    if found is None:
+        return [address]
+    kept = sorted(file for file in found if file.lower().endswith(suffixes) and Path(file).name[0] not in "._")
+    if not kept:
+        raise StoreError(f"{address}: no file ends in {' or '.join(suffixes)}")
+    return kept
+
+
+@contextmanager
+def open_file(address: str) -> Iterator[tuple[BinaryIO, BinaryIO, int | None]]:
+    """Yields a file's content, decompressed by its suffix (.gz, .zst); the file itself; and its size in bytes.
+
+    Raises:
+        StoreError: The file cannot be read, from the beginning or later.
+        MissingExtra: A package is missing for this kind of file.
+    """
+    try:
+        with _open(address) as file:
+            yield _decompressed(file, address), file, _size(file)
+    except (OSError, EOFError, zlib.error) as error:  # a cut or altered gzip file raises the last two
+        raise StoreError(f"{address}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    except Exception as error:
+        if type(error).__name__ != "ZstdError":  # its package may not be installed, so the class is not at hand
+            raise
+        raise StoreError(f"{address}: cannot be read: {error}") from error
+
+
+def compress(content: bytes, suffix: str) -> bytes:
+    """Returns a content as a file with this suffix holds it; the same bytes for the same content."""
+    if suffix.endswith(".gz"):
+        return gzip.compress(content, mtime=0)
+    if suffix.endswith(".zst"):
+        return bytes(_zstandard().ZstdCompressor().compress(content))
+    return content
+
+
+def decompress(content: bytes, suffix: str) -> bytes:
+    """Returns the content of a file that `compress` made."""
+    if suffix.endswith(".gz"):
+        return gzip.decompress(content)
+    if suffix.endswith(".zst"):
+        return bytes(_zstandard().ZstdDecompressor().decompress(content))
+    return content
+
+
+def _local_files(path: Path) -> list[str] | None:
+    """Returns the files of a folder, `None` if it is a file."""
+    if not path.exists():
+        raise StoreError(f"{path}: no such file or folder")
+    return [str(file) for file in path.iterdir() if file.is_file()] if path.is_dir() else None
+
+
+def _remote_files(address: str) -> list[str] | None:
+    files, path = filesystem(address)
+    if not files.exists(path):
+        raise StoreError(f"{address}: no such file or folder")
+    return [files.unstrip_protocol(name) for name in files.ls(path, detail=False)] if files.isdir(path) else None
+
+
+def _open(address: str) -> Any:
+    if address == STANDARD_INPUT:
+        return _StandardInput()
+    if is_remote(address):
+        files, path = filesystem(address)
+        return files.open(path, "rb")
+    return Path(address).open("rb")
+
+
+class _StandardInput:
+    def __enter__(self) -> BinaryIO:
+        return cast("BinaryIO", io.BytesIO() if sys.stdin is None else sys.stdin.buffer)
+
+    def __exit__(self, *_: object) -> None:
+        pass  # it is not ours to close
+
+
+def _decompressed(file: IO[bytes], address: str) -> BinaryIO:
+    if address.lower().endswith(".gz"):
+        return cast("BinaryIO", gzip.open(file))
+    if address.lower().endswith(".zst"):
+        reader = _zstandard().ZstdDecompressor().stream_reader(file, read_across_frames=True)
+        return io.BufferedReader(reader)
+    return cast("BinaryIO", file)
+
+
+def _size(file: IO[bytes]) -> int | None:
+    if not file.seekable():
+        return None
+    size = file.seek(0, io.SEEK_END)
+    file.seek(0)
+    return size
+
+
+def _zstandard() -> Any:
+    try:
+        import zstandard
+    except ImportError as error:
+        raise MissingExtra("zstandard", "zstd", "A file that ends in .zst") from error
+    return zstandard

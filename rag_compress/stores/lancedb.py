@@ -1,0 +1,93 @@
+"""A table of LanceDB; each part is one new version of the table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rag_compress.errors import InvalidInput, MissingExtra, StoreError
+from rag_compress.stores.parquet import arrow
+from rag_compress.stores.protocol import Columns, Derived, Part, Row, split
+from rag_compress.stores.table import as_row, check_columns, values
+
+
+@dataclass(frozen=True)
+class LanceDb:
+    """A table with an id column that is unique; it is read as it was when the reading began.
+
+    Attributes:
+        address: The folder or URL of the database.
+        table: The table.
+        columns: What to read and to write; columns for the result and its note are added.
+    """
+
+    address: str
+    table: str | None
+    columns: Columns
+
+    def __post_init__(self) -> None:
+        if self.table is None:
+            raise InvalidInput(f"{self.address}: name the table with --table")
+        _lancedb()
+
+    def parts(self, rows: int) -> Iterator[Part]:
+        """Yields the rows in the order of the table."""
+        table, c, read = self._open(), self.columns, 0
+        names = table.schema.names
+        check_columns(self.table or "", c, names)
+        total = table.count_rows()
+        names = [*c.read, *(name for name in (c.out, c.note) if name in names)]
+        for batch in table.search().select(names).limit(None).to_batches(rows):
+            for found, _ in split(((as_row(fields, c), None) for fields in batch.to_pylist()), rows, c.text):
+                read += len(found)
+                yield Part(found, None, min(read / total, 1.0))
+
+    def count(self) -> int:
+        """Returns the number of rows."""
+        return int(self._open().count_rows())
+
+    def update(self, rows: Sequence[tuple[Row, Derived]], *, replace: bool) -> None:
+        """Writes results as one new version."""
+        c, table = self.columns, self._open()
+        wanted = [c.note] if replace else [c.out, c.note]
+        missing = {name: "cast(NULL as string)" for name in wanted if name not in table.schema.names}
+        try:
+            if missing:
+                table.add_columns(missing)
+            groups = [(wanted, rows)]
+            if replace:  # a text whose row failed stays
+                good = [each for each in rows if each[1].value is not None]
+                bad = [each for each in rows if each[1].value is None]
+                groups = [([c.text, c.note], good), ([c.note], bad)]
+            for names, group in groups:
+                self._merge(table, names, group)
+        except (RuntimeError, ValueError, OSError) as error:
+            raise StoreError(f"{self.address}: {error}") from error
+
+    def _merge(self, table: Any, names: Sequence[str], rows: Sequence[tuple[Row, Derived]]) -> None:
+        pa = arrow()
+        if not rows:
+            return
+        found = [values(*each) for each in rows]
+        columns: dict[str, Any] = {
+            self.columns.id: pa.array([row.id for row, _ in rows], table.schema.field(self.columns.id).type)
+        }
+        for name in names:
+            place = 1 if name == self.columns.note else 0
+            columns[name] = pa.array([each[place] for each in found], table.schema.field(name).type)
+        table.merge_insert(self.columns.id).when_matched_update_all().execute(pa.table(columns))
+
+    def _open(self) -> Any:
+        try:
+            return _lancedb().connect(self.address).open_table(self.table)
+        except (FileNotFoundError, ValueError, RuntimeError, OSError) as error:
+            raise StoreError(f"{self.address}: the table {self.table!r} cannot be opened: {error}") from error
+
+
+def _lancedb() -> Any:
+    try:
+        import lancedb
+    except ImportError as error:
+        raise MissingExtra("lancedb", "lancedb", "A store in LanceDB") from error
+    return lancedb

@@ -1,0 +1,90 @@
+"""A table of an SQLite file; each part is one transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rag_compress.errors import InvalidInput, StoreError
+from rag_compress.stores.protocol import Columns, Derived, Part, Row
+from rag_compress.stores.table import Statements, pages, quoted, values
+
+
+@dataclass(frozen=True)
+class Sqlite:
+    """A table with an id column that is unique.
+
+    Attributes:
+        address: The file.
+        table: The table.
+        columns: What to read and to write; columns for the result and its note are added.
+    """
+
+    address: str
+    table: str | None
+    columns: Columns
+
+    def __post_init__(self) -> None:
+        if self.table is None:
+            raise InvalidInput(f"{self.address}: name the table with --table")
+        if not Path(self.address).is_file():
+            raise StoreError(f"{self.address}: no such file")
+
+    def parts(self, rows: int) -> Iterator[Part]:
+        """Yields the rows by id."""
+        with self._open() as database:
+
+            def query(statement: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
+                with self._reporting():
+                    return database.execute(statement, parameters).fetchall()
+
+            yield from pages(query, self._statements, self._present(database), rows)
+
+    def count(self) -> int:
+        """Returns the number of rows."""
+        with self._reporting(), self._open() as database:
+            return int(database.execute(self._statements.count).fetchone()[0])
+
+    def update(self, rows: Sequence[tuple[Row, Derived]], *, replace: bool) -> None:
+        """Writes results in one transaction."""
+        statement = self._statements.replace if replace else self._statements.update
+        wanted = [self.columns.note] if replace else [self.columns.out, self.columns.note]
+        with self._reporting(), self._open() as database, database:
+            for name in wanted:
+                if name not in self._present(database):
+                    database.execute(self._statements.add(name))
+            database.executemany(statement, [values(*each) for each in rows])
+
+    @property
+    def _statements(self) -> Statements:
+        return Statements(self.table or "", self.columns, "?")
+
+    def _present(self, database: sqlite3.Connection) -> list[str]:
+        return [row[1] for row in database.execute(f"PRAGMA table_info({quoted(self.table or '')})")]
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        with self._reporting():
+            database = sqlite3.connect(Path(self.address).resolve().as_uri() + "?mode=rw", uri=True, timeout=60)
+        database.text_factory = _text
+        with closing(database):
+            yield database
+
+    @contextmanager
+    def _reporting(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, UnicodeEncodeError) as error:
+            raise StoreError(f"{self.address}: {error}") from error
+
+
+def _text(content: bytes) -> str | bytes:
+    """Returns a text, or the bytes if they are not UTF-8: one bad row must not spoil its page."""
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        return content

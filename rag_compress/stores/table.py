@@ -1,0 +1,134 @@
+"""What the tables of SQL have in common: statements with quoted names, pages by key, and ids that must be unique."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rag_compress.errors import InvalidInput
+from rag_compress.stores.protocol import Columns, Derived, Part, Row, split
+
+Query = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
+
+
+@dataclass(frozen=True)
+class Statements:
+    """The statements for one table.
+
+    Attributes:
+        table: Its name; a schema stands before a dot.
+        columns: What to read and to write.
+        mark: What stands for a parameter.
+    """
+
+    table: str
+    columns: Columns
+    mark: str
+
+    @property
+    def name(self) -> str:
+        """The quoted name of the table."""
+        return ".".join(quoted(part) for part in self.table.split("."))
+
+    @property
+    def count(self) -> str:
+        """Counts the rows."""
+        return f"SELECT COUNT(*) FROM {self.name}"  # noqa: S608 - all names are quoted
+
+    @property
+    def repeated(self) -> str:
+        """Selects one id that is there twice, or is null."""
+        own = quoted(self.columns.id)
+        groups = f"SELECT {own} FROM {self.name} GROUP BY {own}"  # noqa: S608
+        return f"{groups} HAVING COUNT(*) > 1 OR {own} IS NULL LIMIT 1"
+
+    @property
+    def update(self) -> str:
+        """Sets result and note by id."""
+        out, note = quoted(self.columns.out), quoted(self.columns.note)
+        return self._update(f"{out} = {self.mark}, {note} = {self.mark}")
+
+    @property
+    def replace(self) -> str:
+        """Sets text and note by id; the text stays where the result is null."""
+        text, note = quoted(self.columns.text), quoted(self.columns.note)
+        return self._update(f"{text} = COALESCE({self.mark}, {text}), {note} = {self.mark}")
+
+    def page(self, names: Sequence[str], *, first: bool) -> str:
+        """Selects the next rows by id."""
+        own, listed = quoted(self.columns.id), ", ".join(map(quoted, names))
+        after = "" if first else f" WHERE {own} > {self.mark}"
+        return f"SELECT {listed} FROM {self.name}{after} ORDER BY {own} LIMIT {self.mark}"  # noqa: S608
+
+    def add(self, name: str) -> str:
+        """Adds a column of text."""
+        return f"ALTER TABLE {self.name} ADD COLUMN {quoted(name)} TEXT"
+
+    def _update(self, values: str) -> str:
+        return f"UPDATE {self.name} SET {values} WHERE {quoted(self.columns.id)} = {self.mark}"  # noqa: S608
+
+
+def quoted(name: str) -> str:
+    """Returns a name as SQL quotes it."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def pages(query: Query, statements: Statements, present: Sequence[str], rows: int) -> Iterator[Part]:
+    """Yields all rows by key, so that no statement stays open while they are worked on.
+
+    Args:
+        query: Runs a statement with its parameters.
+        statements: Of the table.
+        present: The columns that the table has.
+        rows: The most in a part.
+
+    Raises:
+        InvalidInput: The table lacks a column, or an id is null or there twice.
+    """
+    c = statements.columns
+    check_columns(statements.table, c, present)
+    if found := query(statements.repeated, []):
+        raise InvalidInput(f"{statements.table}: the id {found[0][0]!r} in {c.id!r} is null or there twice")
+    ((total,),) = query(statements.count, [])
+    names = [*c.read, *(name for name in (c.out, c.note) if name in present)]
+    read, last = 0, None
+    while page := query(statements.page(names, first=last is None), [rows] if last is None else [last, rows]):
+        last = page[-1][0]
+        for found_rows, _ in split(
+            ((as_row(dict(zip(names, row, strict=True)), c), None) for row in page), rows, c.text
+        ):
+            read += len(found_rows)
+            yield Part(found_rows, None, min(read / total, 1.0) if total else 1.0)
+
+
+def check_columns(table: str, columns: Columns, present: Sequence[str]) -> None:
+    """Checks that a table has what is to be read.
+
+    Raises:
+        InvalidInput: It lacks a column.
+    """
+    if missing := [name for name in columns.read if name not in present]:
+        known = ", ".join(map(repr, present)) or "none: is there such a table?"
+        raise InvalidInput(f"{table} has no column {missing[0]!r}; its columns are {known}")
+
+
+def as_row(fields: dict[str, Any], columns: Columns) -> Row:
+    """Returns the row of a table's fields."""
+    note, value = fields.pop(columns.note, None), fields.pop(columns.out, None)
+    return Row(fields[columns.id], fields, None, note, _parsed(value, fields, note, columns))
+
+
+def values(row: Row, derived: Derived) -> tuple[Any, str, Any]:
+    """Returns the parameters of an update: a list of texts as JSON."""
+    value = derived.value
+    return (value if value is None or isinstance(value, str) else json.dumps(value)), derived.note, row.id
+
+
+def _parsed(value: Any, fields: dict[str, Any], note: str | None, columns: Columns) -> Any:
+    """Returns the result that stands in a row: a list of texts where the row has a list of documents."""
+    if note is not None and '"replaced"' in note:
+        return fields.get(columns.text)
+    listed = isinstance(fields.get(columns.text), list) and isinstance(value, str)
+    return json.loads(value) if listed else value

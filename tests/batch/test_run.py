@@ -1,0 +1,321 @@
+"""Runs of jobs: what is promised whatever happens, and what becomes of bad rows."""
+
+from __future__ import annotations
+
+import errno
+import gzip
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rag_compress.batch.engines import LocalEngine
+from rag_compress.batch.folder import JobFolder, LocalFiles
+from rag_compress.batch.job import Job
+from rag_compress.batch.methods import find_method, make_stage
+from rag_compress.batch.read import check_job, results, whole_tally
+from rag_compress.batch.run import Progress, Run
+from rag_compress.batch.worker import Worker
+from rag_compress.errors import ChangedJob, InvalidInput, JobError, StoreError, TooManyErrors
+from rag_compress.prompts import PromptTemplate
+from rag_compress.stages import Stage
+from rag_compress.stores import open_store
+from rag_compress.stores.protocol import Columns, WriteMode
+from rag_compress.types import Context, Segment
+
+TEXTS = [f"The Loire {i} is a river. Bread {i} is baked." for i in range(10)]
+
+
+class Shorten(Stage):
+    """Keeps each document up to its first period; fails on purpose, or ends its process, when told to."""
+
+    def __init__(self, fail: str = "FAIL") -> None:
+        self.fail = fail
+
+    def __call__(self, batch: Any) -> list[Context]:
+        """Returns the contexts shortened."""
+        if any("KILL" in document.text for context in batch for document in context.documents):
+            os._exit(9)
+        if any(self.fail in document.text for context in batch for document in context.documents):
+            raise ValueError("told to fail")
+        return [replace(context, segments=tuple(map(_first, context.documents))) for context in batch]
+
+
+def _first(document: Any) -> Segment:
+    return Segment.of(document, 0, document.text.find(".") + 1 or len(document.text))
+
+
+def shorten(options: Any, template: PromptTemplate) -> Stage:
+    """Makes the stage, as `--method test_run:shorten` does."""
+    return Shorten(**options)
+
+
+shorten.needs_query = False  # type: ignore[attr-defined]
+METHOD = f"{__name__}:shorten"
+
+
+def write(file: Path, texts: list[Any]) -> Path:
+    """Writes texts as JSON lines."""
+    file.write_text("".join(json.dumps({"id": f"d{i}", "text": text}) + "\n" for i, text in enumerate(texts)))
+    return file
+
+
+def run(source: Path, out: Path, *, restart: bool = False, **changes: Any) -> Progress:
+    """Runs a job in this process, with parts of three rows."""
+    how = {name: changes.pop(name) for name in ("engine", "shard", "max_errors", "watch") if name in changes}
+    worker = changes.pop("worker", Worker(METHOD))
+    job = Job(str(source), worker, **{"rows": 3, **changes})
+    how.setdefault("engine", LocalEngine(workers=1))
+    shard = how.get("shard", (0, 1))
+    return Run(job, open_store(str(source), None, job.columns), JobFolder(str(out), shard), **how)(restart=restart)
+
+
+def values(out: Path) -> list[Any]:
+    """Returns the results in order."""
+    return [row.value for row in results(JobFolder(str(out)))]
+
+
+def test_query_agnostic(tmp_path: Path) -> None:
+    """A method of one's own compresses documents without a question; what it would leave empty stays."""
+    source = write(tmp_path / "a.jsonl", [*TEXTS, "", " \n"])
+    run(source, tmp_path / "out")
+    assert values(tmp_path / "out") == [*[text.partition(" Bread")[0] for text in TEXTS], "", " \n"]
+    with pytest.raises(InvalidInput, match="takes no question"):
+        run(source, tmp_path / "other", query="river")
+    with pytest.raises(InvalidInput, match="needs a question"):
+        run(source, tmp_path / "other", worker=Worker("lexical"))
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_log_of_questions(tmp_path: Path) -> None:
+    """Each row's documents are compressed for its own question, one for one, within one budget."""
+    rows = [
+        {"q": "Where is the river?", "found": ["The river is in France. It is long.", {"text": "No bread here."}]},
+        {"q": "What is baked?", "found": [{"title": "Bread", "content": "Flour is milled. Bread is baked."}]},
+        {"q": "What is baked?", "found": []},
+    ]
+    source = tmp_path / "log.jsonl"
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    columns = Columns(text="found", query="q")
+    run(source, tmp_path / "out", worker=Worker("lexical", {"threshold": 0.2, "max_tokens": 20}), columns=columns)
+    assert values(tmp_path / "out") == [["The river is in France.", ""], ["Bread is baked."], []]
+    assert next(results(JobFolder(str(tmp_path / "out")))).id == "part-000000.jsonl:1"
+
+
+def test_the_original_bytes_stay(tmp_path: Path) -> None:
+    """Beside the result a line is what it was, to the last byte; in a sidecar it is id, result and note."""
+    line = '{"n": 1.50, "text":"A b. C d.",  "x": [1E5, NaN], "id": 7, "\\u00e9": "\\ud800"}'
+    (tmp_path / "a.jsonl").write_text(f"\ufeff{line}\r\n\n{{}}\n", encoding="utf-8")
+    run(tmp_path / "a.jsonl", tmp_path / "out")
+    first, second = (tmp_path / "out" / "part-000000.jsonl").read_text().splitlines()
+    assert first.startswith(line[:-1] + ', "compressed": "A b.", "compressed_note": {"content": ')
+    assert "has no field 'text'" in json.loads(second)["compressed_note"]["error"]
+    run(tmp_path / "a.jsonl", tmp_path / "side", mode=WriteMode.sidecar)
+    assert list(json.loads((tmp_path / "side" / "part-000000.jsonl").read_text().splitlines()[0])) == [
+        "id",
+        "compressed",
+        "compressed_note",
+    ]
+
+
+def test_a_changed_job_is_refused(tmp_path: Path) -> None:
+    """A folder takes no other job, and says what changed; `restart` starts anew; other folders are left alone."""
+    source, out = write(tmp_path / "a.jsonl", TEXTS), tmp_path / "out"
+    run(source, out)
+    with pytest.raises(ChangedJob, match=r"rows: 3 -> 4; options\.fail: None -> 'x'"):
+        run(source, out, worker=Worker(METHOD, {"fail": "x"}), rows=4)
+    assert run(source, out, rows=4, restart=True).tally.fresh == 10
+    assert len(list(out.glob("part-*"))) == 3
+    with pytest.raises(JobError, match="holds no job"):
+        run(source, tmp_path)
+    with pytest.raises(JobError, match="another process"), JobFolder(str(out)).locked():
+        run(source, out, rows=4)
+
+
+def test_failed_rows(tmp_path: Path) -> None:
+    """A row that fails is kept with its error, its mates get results, and it is tried again."""
+    texts = [*TEXTS[:4], "FAIL. x", *TEXTS[4:]]
+    source, out = write(tmp_path / "a.jsonl", texts), tmp_path / "out"
+    tally = run(source, out).tally
+    assert (tally.rows, tally.errors, tally.failed) == (11, 1, [["d4", "ValueError: told to fail"]])
+    assert json.loads((out / "part-000001.jsonl").read_text().splitlines()[1])["compressed"] is None
+    again = run(source, out).tally
+    assert (again.fresh, again.errors) == (1, 1)
+    write(source, [*TEXTS[:4], "Well. x", *TEXTS[4:]])
+    mended = run(source, out).tally
+    assert (mended.fresh, mended.errors) == (1, 0)
+    assert len(values(out)) == 11
+
+
+def test_too_many_errors(tmp_path: Path) -> None:
+    """The run stops after the part in which more rows failed than are allowed; what is finished stands."""
+    source, out = write(tmp_path / "a.jsonl", ["FAIL"] * 5 + TEXTS), tmp_path / "out"
+    with pytest.raises(TooManyErrors, match="3 rows failed, more than 2"):
+        run(source, out, max_errors=2)
+    assert whole_tally(JobFolder(str(out))).rows == 3
+    assert run(source, out, max_errors=5).tally.errors == 5
+
+
+def test_rows_that_come_and_go(tmp_path: Path) -> None:
+    """A row put first makes one row of each part be computed again; parts behind the last one are removed."""
+    source, out = write(tmp_path / "a.jsonl", TEXTS), tmp_path / "out"
+    run(source, out)
+    assert run(write(source, ["New. x", *TEXTS]), out).tally.fresh == 4
+    assert run(write(source, TEXTS[:2]), out).tally.fresh <= 1
+    assert [file.name for file in sorted(out.glob("part-*"))] == ["part-000000.jsonl"]
+    assert list(check_job(JobFolder(str(out)))) == []
+    assert run(write(source, []), out).tally.rows == 0
+    assert values(out) == []
+
+
+def test_another_field_that_changes(tmp_path: Path) -> None:
+    """When a field beside the text changes it is carried along, and nothing is computed."""
+    source, out = tmp_path / "a.jsonl", tmp_path / "out"
+    source.write_text('{"text": "A b. C d.", "n": 1}\n')
+    run(source, out)
+    source.write_text('{"text": "A b. C d.", "n": 2}\n')
+    assert run(source, out).tally.fresh == 0
+    assert json.loads((out / "part-000000.jsonl").read_text())["n"] == 2
+
+
+def test_shards(tmp_path: Path) -> None:
+    """Shards do every part once, in one folder, and the whole is what one run makes."""
+    source, out = write(tmp_path / "a.jsonl", TEXTS), tmp_path / "out"
+    counts = [run(source, out, shard=(0, 2)).tally.rows]
+    assert next(check_job(JobFolder(str(out)))) == "the shards 1 of 2 are not finished"
+    counts.append(run(source, out, shard=(1, 2)).tally.rows)
+    assert counts == [6, 4]
+    run(source, tmp_path / "one")
+    assert values(out) == values(tmp_path / "one")
+    assert list(check_job(JobFolder(str(out)))) == []
+    with pytest.raises(InvalidInput, match="0 <= i < n, not 2/2"):
+        run(source, out, shard=(2, 2))
+
+
+def test_altered_and_vanished_parts(tmp_path: Path) -> None:
+    """`check_job` finds what is missing, cut or altered; a missing or cut part is done again."""
+    source, out = write(tmp_path / "a.jsonl", TEXTS), tmp_path / "out"
+    run(source, out)
+    before = values(out)
+    altered = out / "part-000000.jsonl"
+    altered.write_text(altered.read_text().replace("Loire", "Seine"))
+    (out / "part-000001.jsonl").unlink()
+    (out / "_job" / "records" / "000002.json").unlink()
+    problems = "\n".join(check_job(JobFolder(str(out))))
+    assert "part-000000.jsonl is not as it was written" in problems
+    assert "part-000001.jsonl cannot be read" in problems
+    assert "part 2: has no record" in problems
+    run(source, out, restart=True)
+    assert values(out) == before
+    (out / "part-000001.jsonl").unlink()
+    (out / "part-000002.jsonl").write_text("{")
+    assert run(source, out).tally.fresh == 6
+    assert values(out) == before
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EACCES])
+def test_a_disk_that_is_full_or_read_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    """The error says why; what was finished stands, no part of a file is left, and a later run goes on."""
+    source, out = write(tmp_path / "a.jsonl", TEXTS), tmp_path / "out"
+    calls: Iterator[int] = iter(range(100))
+    written = LocalFiles.write
+
+    def fail(self: LocalFiles, name: str, content: bytes, scratch: str) -> None:
+        if next(calls) == 4:
+            raise OSError(code, os.strerror(code))
+        written(self, name, content, scratch)
+
+    monkeypatch.setattr(LocalFiles, "write", fail)
+    with pytest.raises(JobError, match=f"{os.strerror(code)}. What is finished stands"):
+        run(source, out)
+    assert run(source, out).tally.fresh == 7
+    assert len(values(out)) == 10
+    assert not list((out / "_job").glob("*.tmp"))
+
+
+def test_a_source_that_vanishes(tmp_path: Path) -> None:
+    """A file that goes away, or is cut, is an error that names it; it can come back."""
+    source, out = tmp_path / "a.jsonl.gz", tmp_path / "out"
+    whole = gzip.compress(write(tmp_path / "b.jsonl", TEXTS * 50).read_bytes())
+    source.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(StoreError, match=r"a\.jsonl\.gz: cannot be read"):
+        run(source, out)
+    source.unlink()
+    with pytest.raises(StoreError, match="no such file"):
+        run(source, out)
+    source.write_bytes(whole)
+    assert run(source, out).tally.rows == 500
+
+
+def test_processes(tmp_path: Path) -> None:
+    """Several processes give the same files; a row that kills its process is an error row, the others get results."""
+    texts = [*TEXTS[:5], "KILL", *TEXTS[5:]]
+    run(write(tmp_path / "a.jsonl", TEXTS), tmp_path / "one")
+    run(tmp_path / "a.jsonl", tmp_path / "two", engine=LocalEngine(workers=2))
+    for part in (tmp_path / "one").glob("part-*"):
+        assert part.read_bytes() == (tmp_path / "two" / part.name).read_bytes()
+    tally = run(write(tmp_path / "b.jsonl", texts), tmp_path / "three", engine=LocalEngine(workers=2)).tally
+    assert (tally.rows, tally.errors) == (11, 1)
+    assert "the process died at this row" in tally.failed[0][1]
+    assert values(tmp_path / "three") == values(tmp_path / "one")
+
+
+def test_methods() -> None:
+    """A method is found by name or by module and function; what is wrong with it is said."""
+    assert find_method("classifier").threads
+    assert len(find_method("classifier").fingerprint({}) or "") == 16
+    for name in ("magic", "absent:method", "json:absent"):
+        with pytest.raises(InvalidInput, match=name.partition(":")[0]):
+            find_method(name)
+    with pytest.raises(InvalidInput, match="does not take these options"):
+        make_stage("lexical", {"magic": 1}, PromptTemplate())
+    with pytest.raises(InvalidInput, match="needs a model"):
+        make_stage("biencoder", {}, PromptTemplate())
+
+
+def test_no_password_is_written() -> None:
+    """The address in the job's settings has no password."""
+    job = Job("postgresql://me:secret@host/db", Worker("lexical"), query="q", table="t")
+    assert job.settings["source"] == "postgresql://me@host/db"
+
+
+def bad_lines() -> list[bytes]:
+    """Fifty kinds of bad rows, as lines."""
+    values: list[Any] = [None, 3, 3.5, True, {}, {"a": 1}, [None], [3], [["x"]], [{}], [{"text": None}], [{"text": 3}]]
+    values += [[{"title": 3, "text": "x"}], "", " ", "\n\t", "\x00", "\u202e abc", "\ud800", "\udfff\ud800", "😀" * 50]
+    values += ["x" * 5_000_000, "a. " * 20_000, "\u0301" * 1000, "﷽" * 100, "<script>alert(1)</script>", "[1] [2]"]
+    values += ["\x1b[31m", "\\", '"', "{text}", "\r\n\r\n", "\u2028\u2029", "\ufeff"]
+    lines = [json.dumps({"id": i, "text": value}).encode() for i, value in enumerate(values)]
+    lines += [b'{"id": 1}', b"{}", b"[]", b"3", b'"text"', b"null", b"NaN", b'{"text": NaN}', b'{"text": "cut']
+    lines += [b'{"text": "\xff\xfe"}', b"\xff\xff\xff", b"\x00", b"not JSON", b'{"id": {"a": [1]}, "text": "x. y"}']
+    return [
+        *lines,
+        b'{"text": 1e999}',
+        b'{"id": 1, "text": "the same id. x"}',
+        b"[" * 100_000,
+        b'{"id": NaN, "text": "x."}',
+    ]
+
+
+@pytest.mark.parametrize("mode", WriteMode)
+def test_bad_rows(tmp_path: Path, mode: WriteMode) -> None:
+    """Each of fifty kinds of bad rows ends as a result or as an error row, and none stops the run."""
+    lines = bad_lines()
+    assert len(lines) >= 50
+    (tmp_path / "a.jsonl").write_bytes(b"\n".join(lines))
+    tally = run(tmp_path / "a.jsonl", tmp_path / "out", rows=20, mode=mode).tally
+    assert tally.rows == len(lines)
+    rows = [
+        json.loads(line)
+        for file in sorted((tmp_path / "out").glob("part*"))
+        for line in file.read_bytes().split(b"\n")[:-1]
+    ]
+    assert len(rows) == len(lines)
+    notes = [row["compressed_note"] for row in rows]
+    assert sum("error" in note for note in notes) == tally.errors > 15
+    assert all(("error" in note) != ("content" in note) for note in notes)
+    assert list(check_job(JobFolder(str(tmp_path / "out")))) == []

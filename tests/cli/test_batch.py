@@ -1,0 +1,165 @@
+"""`run`, `status`, `verify` and `export`: what they print, and their exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from rag_compress.cli import main
+
+Run = Callable[..., tuple[int, str, str]]
+OPTIONS = ["--method", "lexical", "--query", "Which river?", "--workers", "1"]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs the command line in this process; returns exit code, stdout and stderr."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["rag-compress", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capsys.readouterr()
+        return int(ended.value.code or 0), out, err
+
+    return call
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """Ten documents as JSON lines."""
+    file = tmp_path / "docs.jsonl"
+    file.write_text("".join(f'{{"id": "d{i}", "text": "A river {i} runs. Bread is baked."}}\n' for i in range(10)))
+    return file
+
+
+def test_run_status_verify_export(run: Run, source: Path, tmp_path: Path) -> None:
+    """A run prints a table to stderr and nothing to stdout; the other commands read what it wrote."""
+    out = tmp_path / "out"
+    code, printed, err = run("run", source, out, *OPTIONS, "--part-rows", 4)
+    assert (code, printed) == (0, "")
+    assert "10" in err
+    assert "report.html" in err
+    assert "<svg" in (out / "_job" / "report.html").read_text()
+    code, printed, _ = run("status", out, "--json")
+    state = json.loads(printed)
+    assert (code, state["finished"], state["rows"], state["errors"]) == (0, True, 10, 0)
+    assert "lexical over" in run("status", out)[1]
+    assert run("verify", out)[0] == 0
+    code, printed, _ = run("export", out, "-")
+    assert [json.loads(line) for line in printed.splitlines()][1] == {"id": "d1", "text": "A river 1 runs."}
+    run("export", out, tmp_path / "e.jsonl")
+    assert (tmp_path / "e.jsonl").read_text() == printed
+    (out / "part-000001.jsonl").unlink()
+    code, printed, _ = run("verify", out)
+    assert code == 1
+    assert "part-000001.jsonl cannot be read" in printed
+
+
+def test_progress_as_json(run: Run, source: Path, tmp_path: Path) -> None:
+    """There is one line of JSON on stderr for each part."""
+    err = run("run", source, tmp_path / "out", *OPTIONS, "--part-rows", 4, "--progress", "json")[2]
+    events = [json.loads(line) for line in err.splitlines() if line.startswith("{")]
+    assert [event["rows"] for event in events] == [4, 8, 10]
+    assert events[-1]["share"] == 1
+    assert events[-1]["seconds_left"] == 0
+    assert events[-1]["tokens_after"] < events[-1]["tokens_before"]
+
+
+def test_exit_codes(run: Run, source: Path, tmp_path: Path) -> None:
+    """Rows that failed, a changed job, too many errors and wrong usage have exit codes of their own."""
+    out = tmp_path / "out"
+    assert run("run", source, out, *OPTIONS, "--max-tokens", 9)[0] == 0
+    code, _, err = run("run", source, out, *OPTIONS, "--max-tokens", 8)
+    assert code == 4
+    assert "options.max_tokens: 9 -> 8" in " ".join(err.split())
+    assert run("run", source, out, *OPTIONS, "--max-tokens", 8, "--restart")[0] == 0
+    source.write_text('{"id": 1}\n{"id": 2}\n')
+    assert run("run", source, tmp_path / "bad", *OPTIONS)[0] == 3
+    assert "has no field 'text'" in run("status", tmp_path / "bad")[1]
+    code, _, err = run("run", source, tmp_path / "stopped", *OPTIONS, "--max-errors", 1)
+    assert (code, "2 rows failed, more than 1" in err) == (5, True)
+    assert run("run", tmp_path / "absent.jsonl", tmp_path / "x", *OPTIONS)[0] == 1
+    assert run("status", tmp_path)[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--method", "magic"], "No method 'magic'"),
+        (["--write-mode", "replace"], "say --yes as well"),
+        (["--write-mode", "twice"], "'twice' is not one of column, sidecar, replace"),
+        (["--shard", "3"], "A shard is i/n"),
+        (["--shard", "2/2"], "0 <= i < n"),
+        (["--max-tokens", "-1"], "max_tokens must be an integer of at least 0"),
+        (["--option", "magic"], "An option is NAME=VALUE"),
+        (["--option", "magic=1"], "does not take these options"),
+        (["--query-col", "q"], "not both"),
+        (["--engine", "abacus"], "not one of local, ray"),
+        (["--progress", "loud"], "not one of auto, json, none"),
+        (["--config", "absent.toml"], "absent.toml cannot be read"),
+        (["--table", "docs"], "leave --table out"),
+        (["--workers", "0"], "workers must be an integer of at least 1"),
+        (["--out-col", "text"], "'text' is read"),
+    ],
+)
+def test_wrong_usage(run: Run, source: Path, tmp_path: Path, arguments: list[str], message: str) -> None:
+    """A wrong value is named, with exit code 2, before anything is written."""
+    code, _, err = run("run", source, tmp_path / "out", *OPTIONS, *arguments)
+    assert (code, message in " ".join(err.split())) == (2, True)
+    assert not (tmp_path / "out").exists()
+
+
+def test_config(run: Run, source: Path, tmp_path: Path) -> None:
+    """Settings come from a TOML file; flags overrule it; what it may not have is named."""
+    config = tmp_path / "job.toml"
+    config.write_text('method = "lexical"\nquery = "Which river?"\n[options]\nmax_tokens = 9\nneighbours = 1\n')
+    assert run("run", source, tmp_path / "out", "--config", config, "--max-tokens", 30, "--workers", 1)[0] == 0
+    settings = json.loads((tmp_path / "out" / "_job" / "job.json").read_text())
+    assert settings["options"] == {"max_tokens": 30, "neighbours": 1}
+    config.write_text("magic = 1")
+    code, _, err = run("run", source, tmp_path / "other", "--config", config)
+    assert (code, "magic" in err) == (2, True)
+
+
+def test_a_table_from_the_command_line(run: Run, tmp_path: Path) -> None:
+    """A table gets columns for results; export reads them from there."""
+    with closing(sqlite3.connect(tmp_path / "a.db")) as database, database:
+        database.execute("CREATE TABLE docs (key TEXT PRIMARY KEY, body TEXT)")
+        database.executemany("INSERT INTO docs VALUES (?, ?)", [("a", "A river. Bread."), ("b", "Bread. A river.")])
+    columns = ["--table", "docs", "--id-col", "key", "--text-col", "body", "--out-col", "short"]
+    assert run("run", tmp_path / "a.db", tmp_path / "out", *OPTIONS, *columns, "--threshold", 0.1)[0] == 0
+    assert run("export", tmp_path / "out")[1] == '{"id": "a", "text": "A river."}\n{"id": "b", "text": "A river."}\n'
+    assert run("verify", tmp_path / "out")[0] == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_signal(tmp_path: Path, sent: signal.Signals) -> None:
+    """After Ctrl-C, a termination or a kill the same command goes on, to the undisturbed result."""
+    source = tmp_path / "a.jsonl"
+    source.write_text("".join(f'{{"id": {i}, "text": "A river {i} runs. Bread is baked."}}\n' for i in range(6000)))
+    command = [sys.executable, "-m", "rag_compress", "run", source, tmp_path / "out", *OPTIONS, "--part-rows", "20"]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        while not (tmp_path / "out" / "part-000003.jsonl").exists():
+            assert process.poll() is None
+            time.sleep(0.01)
+        os.kill(process.pid, sent)
+        assert process.wait() == (-9 if sent is signal.SIGKILL else 130)
+    finished = len(list((tmp_path / "out" / "_job" / "records").iterdir()))
+    assert 0 < finished < 300
+    again = subprocess.run(command, capture_output=True, text=True)
+    assert again.returncode == 0
+    parts = [tmp_path / "out" / f"part-{i:06d}.jsonl" for i in range(300)]
+    rows = [json.loads(line) for part in parts for line in part.read_text().splitlines()]
+    assert [row["compressed"] for row in rows] == [f"A river {i} runs." for i in range(6000)]

@@ -1,0 +1,45 @@
+"""Files behind URLs: a job whose store and folder are remote."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from rag_compress.batch.engines import LocalEngine
+from rag_compress.batch.folder import JobFolder
+from rag_compress.batch.job import Job
+from rag_compress.batch.read import check_job, results
+from rag_compress.batch.run import Progress, Run
+from rag_compress.batch.worker import Worker
+from rag_compress.errors import InvalidInput, StoreError
+from rag_compress.stores import open_store
+from rag_compress.stores.protocol import Columns
+
+
+def run(source: str, out: str) -> Progress:
+    """Runs a job with parts of two rows."""
+    job = Job(source, Worker("lexical", {"threshold": 0.2}), query="Which river?", rows=2)
+    return Run(job, open_store(source, None, job.columns), JobFolder(out), LocalEngine(workers=1))()
+
+
+def test_a_remote_job() -> None:
+    """A job from one URL to another does what a local one does, and a second run does nothing."""
+    fsspec = pytest.importorskip("fsspec")
+    texts = [f"A river {i}. Bread is baked." for i in range(5)]
+    lines = "".join(json.dumps({"id": i, "text": text}) + "\n" for i, text in enumerate(texts))
+    fsspec.filesystem("memory").pipe_file("/bucket/docs.jsonl", lines.encode())
+    assert run("memory://bucket/docs.jsonl", "memory://bucket/out").tally.fresh == 5
+    assert run("memory://bucket/docs.jsonl", "memory://bucket/out").tally.fresh == 0
+    folder = JobFolder("memory://bucket/out")
+    assert [row.value for row in results(folder)] == [f"A river {i}." for i in range(5)]
+    assert list(check_job(folder)) == []
+
+
+def test_what_is_not_there() -> None:
+    """A URL without a file, and a kind of URL that nobody knows, are errors that name them."""
+    pytest.importorskip("fsspec")
+    with pytest.raises(StoreError, match=r"absent\.jsonl: no such file"):
+        open_store("memory://bucket/absent.jsonl", None, Columns())
+    with pytest.raises(InvalidInput, match="nonsense"):
+        open_store("nonsense://bucket/docs.jsonl", None, Columns())
