@@ -25,7 +25,9 @@ class Selection(Stage):
 
     Attributes:
         threshold: Keep what scores at least this.
-        keep_best: Keep the best n even below the threshold (a budget still holds).
+        gate: Keep nothing unless the best segment scores at least this: when nothing that was retrieved is relevant,
+            the empty context is the best one.
+        keep_best: Keep the best n even below the threshold and the gate (a budget still holds).
         max_tokens: The most tokens the rendered context may have: titles, numbers and separators included.
         max_ratio: The same as a share, in [0, 1], of the tokens of the context with its documents whole.
         neighbours: With each kept segment, also keep the n before and after it in its document, if they fit.
@@ -41,14 +43,16 @@ class Selection(Stage):
     neighbours: int = 0
     max_similarity: float | None = None
     template: PromptTemplate = field(default_factory=PromptTemplate)
+    gate: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("keep_best", "neighbours"):
             check_count(name, getattr(self, name))
         if self.max_tokens is not None:
             check_count("max_tokens", self.max_tokens)
-        if self.threshold is not None:
-            check_number("threshold", self.threshold)
+        for name in ("threshold", "gate"):
+            if getattr(self, name) is not None:
+                check_number(name, getattr(self, name))
         for name in ("max_ratio", "max_similarity"):
             if getattr(self, name) is not None:
                 check_number(name, getattr(self, name), 0, 1)
@@ -60,14 +64,16 @@ class Selection(Stage):
     def _select(self, context: Context) -> Context:
         segments = context.segments
         order = sorted(range(len(segments)), key=lambda i: rank_key(segments[i], i))
-        order = [i for rank, i in enumerate(order) if rank < self.keep_best or self._passes(segments[i])]
+        opened = bool(order) and _reaches(segments[order[0]], self.gate)
+        order = [
+            i
+            for rank, i in enumerate(order)
+            if rank < self.keep_best or (opened and _reaches(segments[i], self.threshold))
+        ]
         if self.max_similarity is not None:
             order = list(_distinct(segments, order, self.max_similarity))
         groups = list(_with_neighbours(segments, order, self.neighbours))
         return choose(context, self._within_budget(context, groups))
-
-    def _passes(self, segment: Segment) -> bool:
-        return self.threshold is None or segment.score is None or segment.score >= self.threshold
 
     def _within_budget(self, context: Context, groups: Sequence[Sequence[int]]) -> Sequence[int]:
         """Returns the positions of the groups' segments that fit the budget; all of them when there is none."""
@@ -83,6 +89,10 @@ class Selection(Stage):
             return count(self.template.render_context(choose(context, kept)))
 
         return fit(groups, self.template.parts(context), measure, min(limits))
+
+
+def _reaches(segment: Segment, limit: float | None) -> bool:
+    return limit is None or segment.score is None or segment.score >= limit
 
 
 def reopen(context: Context) -> Context:

@@ -94,6 +94,7 @@ TOKENIZERS = [words_and_signs, len, PromptTemplate().tokenizer]
 selections = st.builds(
     Selection,
     threshold=st.none() | st.floats(-1, 2),
+    gate=st.none() | st.floats(-1, 2),
     keep_best=st.integers(0, 3),
     neighbours=st.integers(0, 2),
     max_similarity=st.none() | st.floats(0, 1),

@@ -45,6 +45,16 @@ def test_threshold_and_floor() -> None:
     assert kept(threshold=float("inf"), keep_best=1) == [0.9]
 
 
+def test_gate() -> None:
+    """Nothing is kept when even the best scores too little, but for the best n in any case."""
+    assert kept(gate=0.9, threshold=0.5) == [0.9, 0.5, 0.7]
+    assert kept(gate=0.91, threshold=0.5) == []
+    assert kept(gate=0.91, keep_best=1) == [0.9]
+    assert Selection(gate=0.5)([Context("q", DOCUMENTS)])[0].is_empty
+    with pytest.raises(InvalidInput, match="gate"):
+        Selection(gate=float("nan"))
+
+
 def test_budgets() -> None:
     """A budget takes the best that fit; the smaller of two holds, also against the floor."""
     assert kept(max_tokens=5) == [0.9, 0.7]

@@ -97,6 +97,9 @@ def compress(
     max_tokens: MaxTokens = None,
     max_ratio: Annotated[float | None, typer.Option(help="The same, as a share of the documents (0 to 1).")] = None,
     threshold: Annotated[float | None, typer.Option(help="Keep sentences that score at least this.")] = None,
+    gate: Annotated[
+        float | None, typer.Option(help="Keep nothing unless the best sentence scores at least this.")
+    ] = None,
     keep_best: Annotated[int, typer.Option(help="Keep at least the best N sentences, if they fit.")] = 0,
     neighbours: Annotated[int, typer.Option(help="Keep N sentences around each kept one, if they fit.")] = 0,
     max_similarity: Annotated[
@@ -124,6 +127,7 @@ def compress(
         "max_tokens": max_tokens,
         "max_ratio": max_ratio,
         "threshold": threshold,
+        "gate": gate,
         "keep_best": keep_best,
         "neighbours": neighbours,
         "max_similarity": max_similarity,
