@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from rag_compress.checks import check_count
 from rag_compress.models.protocols import Passage, SentenceScorer
+from rag_compress.scorers.lexical import best_first
 
 _ROUND = 8
 """Passages that are read before it is looked at whether enough was found."""
@@ -47,7 +48,7 @@ class CascadeScorer:
     def score(self, queries: Sequence[str], passages: Sequence[Sequence[Passage]]) -> list[list[NDArray[np.float32]]]:
         """Returns the scores of `then`, and for what it did not read, smaller ones."""
         cheap = self.first.score(queries, passages)
-        ranked = [_best(group)[: self.passages] for group in cheap]
+        ranked = [best_first(group)[: self.passages] for group in cheap]
         read = self._read(queries, passages, ranked)
         return [_together(group, found) for group, found in zip(cheap, read, strict=True)]
 
@@ -77,12 +78,6 @@ class CascadeScorer:
             for (start, end), score in zip(passages[i].sentences, scores, strict=True)
             if score >= self.sure
         )
-
-
-def _best(scores: Sequence[NDArray[np.float32]]) -> list[int]:
-    """Returns the places of passages, those with the best sentence first."""
-    best = [float(array.max(initial=0.0)) for array in scores]
-    return sorted(range(len(best)), key=lambda i: -best[i])
 
 
 def _together(cheap: Sequence[NDArray[np.float32]], read: dict[int, NDArray[np.float32]]) -> list[NDArray[np.float32]]:

@@ -68,3 +68,9 @@ def _telling(terms: list[str], passages: Sequence[Passage]) -> list[str]:
     titles = {passage.title: set(words(passage.title)) for passage in passages}
     shared = set.intersection(*titles.values()) if len(passages) > 1 else set()
     return [term for term in terms if term not in shared] or terms
+
+
+def best_first(scores: Sequence[NDArray[np.float32]]) -> list[int]:
+    """Returns the places of a query's passages from their sentences' scores, those with the best sentence first."""
+    best = [float(array.max(initial=0.0)) for array in scores]
+    return sorted(range(len(best)), key=lambda i: -best[i])

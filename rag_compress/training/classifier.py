@@ -20,7 +20,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -35,11 +34,11 @@ from rag_compress.scorers.classifier import ClassifierScorer, forget_loaded
 from rag_compress.scorers.lexical import LexicalScorer
 from rag_compress.training.calibration import UNCALIBRATED, calibrate
 from rag_compress.training.card import write_card
+from rag_compress.training.checkpoint import NAME, read_checkpoint, write_checkpoint
 from rag_compress.training.examples import Example, LabelledPassage, Mixture, Source, read_examples
 from rag_compress.training.targets import Target, losses_of, micro_batches, targets_of
 
 _LOG = logging.getLogger(__name__)
-_CHECKPOINT = "checkpoint.pt"
 
 
 @dataclass(frozen=True)
@@ -186,7 +185,7 @@ class _Run:
         self.mixture = Mixture(options.data, options.seed)
         self.network = ClassifierNetwork.from_encoder(options.encoder).to(options.device)
         if options.start is not None:
-            self.network.load_state_dict(_checkpoint(options.start, options.device)["network"])
+            self.network.load_state_dict(read_checkpoint(options.start, options.device)["network"])
         if options.schedule.freeze_embeddings:
             self.network.encoder.get_input_embeddings().requires_grad_(requires_grad=False)
         self.cutter = WindowCutter(encoder_tokenizer(options.encoder), options.max_tokens)
@@ -198,11 +197,11 @@ class _Run:
 
     def resume(self) -> None:
         """Takes up the checkpoint in the run's folder, if there is one."""
-        path = self.out / _CHECKPOINT
+        path = self.out / NAME
         self.out.mkdir(parents=True, exist_ok=True)
         if not path.exists():
             return
-        state = _checkpoint(path, self.options.device)
+        state = read_checkpoint(path, self.options.device)
         if state["data"] != [source.path for source in self.options.data] or state["seed"] != self.options.seed:
             raise InvalidInput(f"{path} is of a run with other data or another seed: choose another folder")
         self.network.load_state_dict(state["network"])
@@ -220,9 +219,7 @@ class _Run:
             "data": [source.path for source in self.options.data],
             "seed": self.options.seed,
         }
-        partial = self.out / f"{_CHECKPOINT}.partial"
-        torch.save(state, partial)
-        partial.replace(self.out / _CHECKPOINT)
+        write_checkpoint(self.out / NAME, state)
 
     def advance(self) -> None:
         """Makes one update."""
@@ -363,14 +360,6 @@ def _groups(learning: Sequence[torch.nn.Parameter], weight_decay: float) -> list
 def _teaches(targets: Sequence[Target]) -> bool:
     """Returns whether there is something to learn: a labelled sentence, or passages that differ."""
     return any(not np.isnan(target.labels).all() for target in targets) or len({target.gold for target in targets}) > 1
-
-
-def _checkpoint(path: str | Path, device: str) -> dict[str, Any]:
-    try:
-        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
-    except (OSError, RuntimeError, UnpicklingError) as error:
-        raise InvalidInput(f"{path} cannot be read as a checkpoint: {error!r:.100}") from error
-    return state
 
 
 def _one_thread() -> None:

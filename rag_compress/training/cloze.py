@@ -9,15 +9,13 @@ Source: Lewis, Denoyer, Riedel, "Unsupervised Question Answering by Cloze Transl
 
 from __future__ import annotations
 
-import gzip
-import json
 import random
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from rag_compress.text import Offsets, cut
+from rag_compress.training.examples import write_examples
 from rag_compress.types import Document
 
 _ANSWERS = (
@@ -48,9 +46,7 @@ def write_examples_of_documents(documents: Iterable[Document], out: str, per_doc
         e for document in documents for _, e in zip(range(per_document), _examples(document, rng), strict=False)
     ]
     rng.shuffle(examples)
-    data = "".join(json.dumps(example) + "\n" for example in examples)
-    Path(out).write_bytes(gzip.compress(data.encode(), mtime=0))
-    return len(examples)
+    return write_examples(examples, out)
 
 
 def _examples(document: Document, rng: random.Random) -> Iterator[dict[str, Any]]:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from rag_compress.errors import DocumentError, InvalidInput
 from rag_compress.models.protocols import Passage
-from rag_compress.scorers.lexical import LexicalScorer
+from rag_compress.scorers.lexical import LexicalScorer, best_first
 
 
 class LabelledPassage(NamedTuple):
@@ -96,6 +96,13 @@ def read_examples(path: str, limit: int | None = None) -> Iterator[Example]:
     count = len(source.lines)
     for i in range(count) if limit is None or limit >= count else np.linspace(0, count - 1, limit).astype(int):
         yield source.example(int(i))
+
+
+def write_examples(examples: Sequence[Mapping[str, Any]], out: str) -> int:
+    """Writes examples in the schema above into a `.jsonl.gz` file, the same bytes each time; returns how many."""
+    data = "".join(json.dumps(example) + "\n" for example in examples)
+    Path(out).write_bytes(gzip.compress(data.encode(), mtime=0))
+    return len(examples)
 
 
 @dataclass(frozen=True)
@@ -188,7 +195,7 @@ def _chosen(example: Example, source: Source, rng: np.random.Generator, foreign:
     rest = [i for i in range(len(passages)) if not passages[i].gold]
     gold = [int(i) for i in rng.permutation(gold)[: max(1, source.passages - 1)]]
     wanted = source.passages - len(gold)
-    hardest = _by_likeness(example.query, [passages[i].passage for i in rest])
+    hardest = best_first(LexicalScorer().score([example.query], [[passages[i].passage for i in rest]])[0])
     picked = [rest[i] for i in hardest[: (wanted + 1) // 2]]
     others = [i for i in rest if i not in picked]
     picked += [int(i) for i in rng.permutation(others)[: wanted - len(picked)]]
@@ -202,10 +209,3 @@ def _chosen(example: Example, source: Source, rng: np.random.Generator, foreign:
 def _is_near(passage: Passage, passages: Sequence[LabelledPassage]) -> bool:
     """Returns whether a passage is one of the others, or of the same document, so that it may hold the answer."""
     return any(passage.text == p.passage.text or passage.title == p.passage.title != "" for p in passages)
-
-
-def _by_likeness(query: str, passages: Sequence[Passage]) -> list[int]:
-    """Returns the positions of the passages, those with the best sentence by BM25 first."""
-    scores = LexicalScorer().score([query], [list(passages)])[0]
-    best = [float(array.max(initial=0.0)) for array in scores]
-    return sorted(range(len(best)), key=lambda i: -best[i])

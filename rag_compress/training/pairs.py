@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rag_compress.errors import InvalidInput
+from rag_compress.training.examples import write_examples
 
 _NAMES = "Anna Ben Carla David Emma Frank Grace Hugo Irene Jack Kate Leo Maria Nick Olga Paul Rita Sam Tina".split()
 _FILLERS = (
@@ -41,9 +42,7 @@ def write_examples_of_pairs(pairs: str, out: str, seed: int = 0) -> int:
     rng = random.Random(seed)  # noqa: S311 - not for secrets
     examples = [_example(row, place[_plain(row["sentence"])], sentences, rng) for row in rows]
     rng.shuffle(examples)
-    data = "".join(json.dumps(example) + "\n" for example in examples)
-    Path(out).write_bytes(gzip.compress(data.encode(), mtime=0))
-    return len(examples)
+    return write_examples(examples, out)
 
 
 def _example(row: Mapping[str, Any], place: int, sentences: Sequence[str], rng: random.Random) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -20,10 +19,10 @@ from rag_compress.errors import InvalidInput
 from rag_compress.models.copying import CopyingModel, seq2seq_model, torch
 from rag_compress.models.generation import PLAIN, RECOMP, SETTINGS, fill
 from rag_compress.training.card import write_summarizer_card
+from rag_compress.training.checkpoint import NAME, read_checkpoint, write_checkpoint
 from rag_compress.training.distillation import Distillation, Pair, read_candidates
 
 _LOG = logging.getLogger(__name__)
-_CHECKPOINT = "checkpoint.pt"
 _POOL = 32
 """How many batches are sorted by length together, so that little is padded."""
 
@@ -152,13 +151,10 @@ class _Run:
     def resume(self) -> None:
         """Takes up the checkpoint in the run's folder, if there is one."""
         self.out.mkdir(parents=True, exist_ok=True)
-        path = self.out / _CHECKPOINT
+        path = self.out / NAME
         if not path.exists():
             return
-        try:
-            state = torch.load(path, map_location=self.options.device, weights_only=True)
-        except (OSError, RuntimeError, UnpicklingError) as error:
-            raise InvalidInput(f"{path} cannot be read as a checkpoint: {error!r:.100}") from error
+        state = read_checkpoint(path, self.options.device)
         if state["run"] != self._identity():
             raise InvalidInput(f"{path} is of a run with other options: choose another folder")
         self.model.load_state_dict(state["model"])
@@ -174,9 +170,7 @@ class _Run:
             "log": self.log,
             "run": self._identity(),
         }
-        partial = self.out / f"{_CHECKPOINT}.partial"
-        torch.save(state, partial)
-        partial.replace(self.out / _CHECKPOINT)
+        write_checkpoint(self.out / NAME, state)
 
     def _identity(self) -> list[Any]:
         options = self.options

@@ -1,0 +1,33 @@
+"""What a training run needs to go on where it broke off: written whole or not at all, read without running its code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+from rag_compress.errors import InvalidInput
+from rag_compress.models.classifier import torch
+
+NAME = "checkpoint.pt"
+
+
+def read_checkpoint(path: str | Path, device: str) -> dict[str, Any]:
+    """Returns the state in a checkpoint file.
+
+    Raises:
+        InvalidInput: The file cannot be read as a checkpoint.
+    """
+    try:
+        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+    except (OSError, RuntimeError, UnpicklingError) as error:
+        raise InvalidInput(f"{path} cannot be read as a checkpoint: {error!r:.100}") from error
+    return state
+
+
+def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
+    """Writes a state into a checkpoint file, whole or not at all."""
+    partial = path.with_name(f"{path.name}.partial")
+    torch.save(dict(state), partial)
+    partial.replace(path)
