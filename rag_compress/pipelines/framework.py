@@ -7,9 +7,12 @@ a batch at once, and gives each `Piece` back to the document at its position.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, get_args
+
+import numpy as np
+from numpy.typing import NDArray
 
 from rag_compress.checks import check_number
 from rag_compress.compressors.extractive import ExtractiveCompressor
@@ -229,3 +232,10 @@ class _RetrieverWithK(Retriever):
     def rank(self, queries: Sequence[str], k: int) -> list[list[Document]]:
         """Returns what the retriever does."""
         return self.retriever.retrieve(queries, k)
+
+
+def vectors(embed: Callable[[list[str]], Any], texts: Sequence[str]) -> NDArray[np.float32]:
+    """Returns float32 `(len(texts), dim)` from a framework's embeddings, which may not take an empty list."""
+    if not texts:
+        return vectors(embed, [""])[:0]
+    return np.asarray(embed(list(texts)), dtype=np.float32)

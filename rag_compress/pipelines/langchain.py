@@ -26,6 +26,7 @@ from rag_compress.pipelines.framework import (
     numbered,
     pieces_of,
     title_in,
+    vectors,
     with_k,
 )
 from rag_compress.prompts import QUESTION_ANSWERING, PromptTemplate
@@ -359,9 +360,7 @@ class LangChainEncoder:
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Returns float32 `(len(texts), dim)`."""
-        if not texts:
-            return self.encode([""])[:0]
-        return np.asarray(self.embeddings.embed_documents(list(texts)), dtype=np.float32)
+        return vectors(self.embeddings.embed_documents, texts)
 
 
 @dataclass(frozen=True)
@@ -372,9 +371,7 @@ class LangChainQueryEncoder:
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Returns float32 `(len(texts), dim)`."""
-        if not texts:
-            return self.encode([""])[:0]
-        return np.asarray([self.embeddings.embed_query(text) for text in texts], dtype=np.float32)
+        return vectors(lambda own: [self.embeddings.embed_query(text) for text in own], texts)
 
 
 def _kept(source: LangChainDocument, piece: Piece, per: Per) -> LangChainDocument:

@@ -27,6 +27,7 @@ from rag_compress.pipelines.framework import (
     numbered,
     pieces_of,
     title_in,
+    vectors,
     with_k,
 )
 from rag_compress.stages import Retriever, Stage
@@ -236,9 +237,7 @@ class LlamaIndexEncoder:
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Returns float32 `(len(texts), dim)`."""
-        if not texts:
-            return self.encode([""])[:0]
-        return np.asarray(self.embedding.get_text_embedding_batch(list(texts)), dtype=np.float32)
+        return vectors(self.embedding.get_text_embedding_batch, texts)
 
 
 @dataclass(frozen=True)
@@ -249,9 +248,7 @@ class LlamaIndexQueryEncoder:
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Returns float32 `(len(texts), dim)`."""
-        if not texts:
-            return self.encode([""])[:0]
-        return np.asarray([self.embedding.get_query_embedding(text) for text in texts], dtype=np.float32)
+        return vectors(lambda own: [self.embedding.get_query_embedding(text) for text in own], texts)
 
 
 def _has_text(node: BaseNode) -> bool:
