@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from rag_compress.errors import InvalidInput, MissingExtra, StoreError
+from rag_compress.errors import InvalidInput, MissingExtra
 from rag_compress.stores.files import is_remote
-from rag_compress.stores.protocol import Columns, Derived, Part, Row, split
-from rag_compress.stores.table import as_row
+from rag_compress.stores.protocol import Columns, Derived, Part, Row, reporting, split
+from rag_compress.stores.table import as_row, values
 
 
 @dataclass(frozen=True)
@@ -72,12 +71,12 @@ class Chroma:
             replaced = {row.id for row, _ in good}
             others = [(row, derived) for row, derived in rows if row.id not in replaced]
             if others:
-                notes = [self._metadata(derived, replace=replace) for _, derived in others]
+                notes = [self._metadata(row, derived, replace=replace) for row, derived in others]
                 collection.update(ids=[row.id for row, _ in others], metadatas=notes)
 
-    def _metadata(self, derived: Derived, *, replace: bool) -> dict[str, Any]:
-        value = derived.value if isinstance(derived.value, str | None) else json.dumps(derived.value)
-        return {self.columns.note: derived.note} | ({} if replace else {self.columns.out: value})
+    def _metadata(self, row: Row, derived: Derived, *, replace: bool) -> dict[str, Any]:
+        value, note, _ = values(row, derived)
+        return {self.columns.note: note} | ({} if replace else {self.columns.out: value})
 
     def _row(self, own: str, document: str | None, metadata: dict[str, Any] | None) -> Row:
         return as_row({**(metadata or {}), self.columns.text: document, self.columns.id: own}, self.columns)
@@ -95,14 +94,8 @@ class Chroma:
                 client = chromadb.PersistentClient(self.address, settings=settings)
             return client.get_collection(self.table, embedding_function=None)
 
-    @contextmanager
-    def _reporting(self) -> Iterator[None]:
-        try:
-            yield
-        except StoreError:
-            raise
-        except Exception as error:
-            raise StoreError(f"{self.address}: {error}") from error
+    def _reporting(self) -> AbstractContextManager[None]:
+        return reporting(self.address, Exception)
 
 
 def _chromadb() -> Any:

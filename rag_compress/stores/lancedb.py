@@ -8,7 +8,7 @@ from typing import Any
 
 from rag_compress.errors import InvalidInput, MissingExtra, StoreError
 from rag_compress.stores.parquet import arrow
-from rag_compress.stores.protocol import Columns, Derived, Part, Row, split
+from rag_compress.stores.protocol import Columns, Derived, Part, Row, reporting, split
 from rag_compress.stores.table import as_row, check_columns, values
 
 
@@ -50,9 +50,9 @@ class LanceDb:
     def update(self, rows: Sequence[tuple[Row, Derived]], *, replace: bool) -> None:
         """Writes results as one new version."""
         c, table = self.columns, self._open()
-        wanted = [c.note] if replace else [c.out, c.note]
+        wanted = c.written(replace=replace)
         missing = {name: "cast(NULL as string)" for name in wanted if name not in table.schema.names}
-        try:
+        with reporting(self.address, RuntimeError, ValueError, OSError):
             if missing:
                 table.add_columns(missing)
             groups = [(wanted, rows)]
@@ -62,8 +62,6 @@ class LanceDb:
                 groups = [([c.text, c.note], good), ([c.note], bad)]
             for names, group in groups:
                 self._merge(table, names, group)
-        except (RuntimeError, ValueError, OSError) as error:
-            raise StoreError(f"{self.address}: {error}") from error
 
     def _merge(self, table: Any, names: Sequence[str], rows: Sequence[tuple[Row, Derived]]) -> None:
         pa = arrow()

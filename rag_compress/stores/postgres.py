@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from rag_compress.errors import InvalidInput, MissingExtra, StoreError
-from rag_compress.stores.protocol import Columns, Derived, Part, Row
+from rag_compress.errors import InvalidInput, MissingExtra
+from rag_compress.stores.protocol import Columns, Derived, Part, Row, reporting
 from rag_compress.stores.table import Statements, pages, values
 
 _PRESENT = """\
@@ -53,7 +53,7 @@ class Postgres:
     def update(self, rows: Sequence[tuple[Row, Derived]], *, replace: bool) -> None:
         """Writes results in one transaction."""
         statement = self._statements.replace if replace else self._statements.update
-        wanted = [self.columns.note] if replace else [self.columns.out, self.columns.note]
+        wanted = self.columns.written(replace=replace)
         with self._reporting(), self._open() as database, database.transaction():
             present = self._present(database)
             for name in wanted:
@@ -77,12 +77,8 @@ class Postgres:
         with database:
             yield database
 
-    @contextmanager
-    def _reporting(self) -> Iterator[None]:
-        try:
-            yield
-        except (_psycopg().Error, UnicodeEncodeError) as error:
-            raise StoreError(f"{self.table}: {str(error).strip()}") from error
+    def _reporting(self) -> AbstractContextManager[None]:
+        return reporting(self.table or "", _psycopg().Error, UnicodeEncodeError)
 
 
 def _psycopg() -> Any:

@@ -8,11 +8,12 @@ run knows what is still true.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-from rag_compress.errors import InvalidInput
+from rag_compress.errors import InvalidInput, StoreError
 
 Value = Any
 """The compressed form of a row: a string; for a list of documents, a list of strings; `None` after an error."""
@@ -59,10 +60,25 @@ class Columns:
         """The field for the note of the result."""
         return f"{self.out}_note"
 
+    def written(self, *, replace: bool) -> list[str]:
+        """The fields that a store may have to add; a text that is replaced is there."""
+        return [self.note] if replace else [self.out, self.note]
+
     @property
     def read(self) -> list[str]:
         """The fields that a row needs, without repetition."""
         return list(dict.fromkeys(name for name in (self.id, self.text, self.title, self.query) if name is not None))
+
+
+@contextmanager
+def reporting(where: str, *kinds: type[Exception]) -> Iterator[None]:
+    """Makes errors of these kinds, a store's own, into a `StoreError` that says where."""
+    try:
+        yield
+    except StoreError:
+        raise
+    except kinds as error:
+        raise StoreError(f"{where}: {str(error).strip()}") from error
 
 
 class Row(NamedTuple):

@@ -9,7 +9,7 @@ from typing import Any
 
 from rag_compress.errors import InvalidInput, MissingExtra, StoreError
 from rag_compress.stores.files import is_remote
-from rag_compress.stores.protocol import Columns, Derived, Part, Row, split
+from rag_compress.stores.protocol import Columns, Derived, Part, Row, reporting, split
 from rag_compress.stores.table import as_row
 
 
@@ -57,11 +57,8 @@ class Qdrant:
             )
             for row, derived in rows
         ]
-        with closing(self._open()) as client:
-            try:
-                client.batch_update_points(self.table, operations, wait=True)
-            except Exception as error:
-                raise StoreError(f"{self.address}: {error}") from error
+        with closing(self._open()) as client, reporting(self.address, Exception):
+            client.batch_update_points(self.table, operations, wait=True)
 
     def _payload(self, derived: Derived, *, replace: bool) -> dict[str, Any]:
         c = self.columns
@@ -71,12 +68,9 @@ class Qdrant:
         return payload
 
     def _page(self, rows: int, offset: Any) -> tuple[list[Any], Any]:
-        with closing(self._open()) as client:
-            try:
-                found: tuple[list[Any], Any] = client.scroll(self.table, limit=rows, offset=offset, with_payload=True)
-            except Exception as error:
-                raise StoreError(f"{self.address}: {error}") from error
-        return found
+        with closing(self._open()) as client, reporting(self.address, Exception):
+            found: tuple[list[Any], Any] = client.scroll(self.table, limit=rows, offset=offset, with_payload=True)
+            return found
 
     def _row(self, point: Any) -> Row:
         return as_row({**(point.payload or {}), self.columns.id: point.id}, self.columns)

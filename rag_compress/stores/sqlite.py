@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rag_compress.errors import InvalidInput, StoreError
-from rag_compress.stores.protocol import Columns, Derived, Part, Row
+from rag_compress.stores.protocol import Columns, Derived, Part, Row, reporting
 from rag_compress.stores.table import Statements, pages, quoted, values
 
 
@@ -52,7 +52,7 @@ class Sqlite:
     def update(self, rows: Sequence[tuple[Row, Derived]], *, replace: bool) -> None:
         """Writes results in one transaction."""
         statement = self._statements.replace if replace else self._statements.update
-        wanted = [self.columns.note] if replace else [self.columns.out, self.columns.note]
+        wanted = self.columns.written(replace=replace)
         with self._reporting(), self._open() as database, database:
             for name in wanted:
                 if name not in self._present(database):
@@ -74,12 +74,8 @@ class Sqlite:
         with closing(database):
             yield database
 
-    @contextmanager
-    def _reporting(self) -> Iterator[None]:
-        try:
-            yield
-        except (sqlite3.Error, UnicodeEncodeError) as error:
-            raise StoreError(f"{self.address}: {error}") from error
+    def _reporting(self) -> AbstractContextManager[None]:
+        return reporting(self.address, sqlite3.Error, UnicodeEncodeError)
 
 
 def _text(content: bytes) -> str | bytes:
