@@ -15,7 +15,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rag_compress.compressors import AbstractiveCompressor, Chunking, ExtractiveCompressor, Grounding, RelevanceGate
+    from rag_compress.compressors import (
+        AbstractiveCompressor,
+        Chunking,
+        Exactness,
+        ExtractiveCompressor,
+        Grounding,
+        ProjectorCompressor,
+        RelevanceGate,
+    )
     from rag_compress.prompts import PromptTemplate
     from rag_compress.retrievers import BM25Retriever, DenseRetriever, FeedbackRetriever, HybridRetriever
     from rag_compress.scorers import BiEncoderScorer, CascadeScorer, ClassifierScorer, LexicalScorer
@@ -26,7 +34,15 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "compressors": ("AbstractiveCompressor", "Chunking", "ExtractiveCompressor", "Grounding", "RelevanceGate"),
+    "compressors": (
+        "AbstractiveCompressor",
+        "Chunking",
+        "Exactness",
+        "ExtractiveCompressor",
+        "Grounding",
+        "ProjectorCompressor",
+        "RelevanceGate",
+    ),
     "prompts": ("PromptTemplate",),
     "retrievers": ("BM25Retriever", "DenseRetriever", "FeedbackRetriever", "HybridRetriever"),
     "scorers": ("BiEncoderScorer", "CascadeScorer", "ClassifierScorer", "LexicalScorer"),
@@ -46,12 +62,14 @@ __all__ = [
     "Context",
     "DenseRetriever",
     "Document",
+    "Exactness",
     "ExtractiveCompressor",
     "FeedbackRetriever",
     "Grounding",
     "HybridRetriever",
     "LexicalScorer",
     "Pipeline",
+    "ProjectorCompressor",
     "Prompt",
     "PromptTemplate",
     "RelevanceGate",

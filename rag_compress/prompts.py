@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from itertools import groupby
 
@@ -11,7 +12,7 @@ from rag_compress.budget import Part, fit
 from rag_compress.checks import check_count
 from rag_compress.errors import BudgetTooSmall, InvalidInput
 from rag_compress.tokens import Tokenizer, estimate_tokens, token_counter
-from rag_compress.types import Context, Document, Prompt, Segment
+from rag_compress.types import PLACEHOLDER, Context, Document, Prompt, Segment
 
 QUESTION_ANSWERING = """\
 Answer the question from the numbered sources below, and cite them like [1]. If they do not hold the answer, say so.
@@ -22,6 +23,17 @@ Question: {query}
 Answer:"""
 
 SYSTEM = "Answer from the numbered sources, and cite them like [1]. If they do not hold the answer, say so."
+
+
+BACKGROUND = """\
+Refer to the background document and answer the question.
+
+Background: {context}
+
+Question: {query}"""
+"""The question as xRAG puts it: for a context of soft tokens."""
+
+_PLACEHOLDERS = re.compile(r"<xRAG(?:-(\d+))?>")
 
 
 @dataclass(frozen=True)
@@ -61,7 +73,9 @@ class PromptTemplate:
         Raises:
             BudgetTooSmall: The prompt would be too long even without any context.
         """
-        return Prompt(self._render(self.fit(context)))
+        context = self.fit(context)
+        text, placeholder = _marked(context, self._render)
+        return Prompt(text, tuple(s.embedding for s in context.segments if s.embedding is not None), placeholder)
 
     def messages(self, context: Context, system: str = SYSTEM) -> list[dict[str, str]]:
         """Returns chat messages: `system`, then the sources and the question as the user's turn.
@@ -71,7 +85,10 @@ class PromptTemplate:
 
         Raises:
             BudgetTooSmall: The messages would be too long even without any context.
+            InvalidInput: The context holds soft tokens, which no message can carry: use `format`.
         """
+        if context.is_soft:
+            raise InvalidInput("Messages are text, and this context holds soft tokens: use PromptTemplate.format")
         user = replace(self, template="{context}\n\nQuestion: {query}", empty="Question: {query}", max_tokens=None)
         if self.max_tokens is not None:
             count = token_counter(self.tokenizer)
@@ -87,15 +104,14 @@ class PromptTemplate:
         """Returns the context with as many of its best segments as the whole prompt has room for."""
         if self.max_tokens is None:
             return context
-        count = token_counter(self.tokenizer)
-        if count(self._render(context)) <= self.max_tokens:
+        if self._size(context, self._render) <= self.max_tokens:
             return context
-        base = count(self._render(replace(context, segments=())))
+        base = self._size(replace(context, segments=()), self._render)
         if base > self.max_tokens:
             raise BudgetTooSmall(f"The prompt has {base} tokens without any context: max_tokens is {self.max_tokens}")
 
         def measure(kept: Sequence[int]) -> int:
-            return count(self._render(choose(context, kept)))
+            return self._size(choose(context, kept), self._render)
 
         order = sorted(range(len(context.segments)), key=lambda i: rank_key(context.segments[i], i))
         return choose(context, fit([[i] for i in order], self.parts(context), measure, self.max_tokens))
@@ -103,6 +119,18 @@ class PromptTemplate:
     def render_context(self, context: Context) -> str:
         """Returns the sources alone, as they stand in the prompt; empty when nothing is kept."""
         return self.separator.join(self._sources(context))
+
+    def count(self, context: Context) -> int:
+        """Returns the tokens of the sources as they stand in the prompt; a soft token counts as one."""
+        return self._size(context, self.render_context)
+
+    def _size(self, context: Context, render: Callable[[Context], str]) -> int:
+        count = token_counter(self.tokenizer)
+        if not context.is_soft:
+            return count(render(context))
+        text, placeholder = _marked(context, render)
+        soft = sum(len(segment.embedding) for segment in context.segments if segment.embedding is not None)
+        return soft + sum(count(piece) for piece in text.split(placeholder))
 
     def parts(self, context: Context) -> list[Part]:
         """Returns about how many tokens each kept segment adds, and the header of its source."""
@@ -115,7 +143,8 @@ class PromptTemplate:
             if header not in headers:
                 title = documents[header].title if header in documents else ""
                 headers[header] = count(self.separator + self._fill_source("100", title, header, ""))
-            parts.append(Part(count(" " + segment.text), header, headers[header]))
+            size = count(" " + segment.text) if segment.embedding is None else len(segment.embedding)
+            parts.append(Part(size, header, headers[header]))
         return parts
 
     def _render(self, context: Context) -> str:
@@ -159,6 +188,29 @@ def choose(context: Context, kept: Sequence[int]) -> Context:
 def rank_key(segment: Segment, position: int) -> tuple[float, int]:
     """Returns the sort key for best first: unscored segments before scored ones, ties by position."""
     return (-float("inf") if segment.score is None else -segment.score, position)
+
+
+def _marked(context: Context, render: Callable[[Context], str]) -> tuple[str, str]:
+    """Returns what is rendered, with a placeholder for each soft segment, and the placeholder: nothing else is it.
+
+    A placeholder begins and ends with signs that it has nowhere else, so two never overlap; one whose number stands
+    nowhere in the text therefore stands where a soft segment does, and only there.
+    """
+    soft = sum(segment.embedding is not None for segment in context.segments)
+    if not soft:
+        return render(context), PLACEHOLDER
+    taken = {match[1] for match in _PLACEHOLDERS.finditer(render(_filled(context, PLACEHOLDER)))}
+    number = next(n for n in itertools.count(1) if str(n) not in taken)
+    for placeholder in (PLACEHOLDER, f"<xRAG-{number}>"):
+        text = render(_filled(context, placeholder))
+        if text.count(placeholder) == soft:
+            return text, placeholder
+    raise InvalidInput("A template for soft tokens needs {context} and {text} exactly once")
+
+
+def _filled(context: Context, placeholder: str) -> Context:
+    segments = (s if s.embedding is None else replace(s, text=placeholder) for s in context.segments)
+    return replace(context, segments=tuple(segments))
 
 
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")

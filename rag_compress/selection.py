@@ -11,7 +11,6 @@ from rag_compress.budget import fit
 from rag_compress.checks import check_count, check_number
 from rag_compress.prompts import PromptTemplate, choose, rank_key
 from rag_compress.stages import Stage
-from rag_compress.tokens import token_counter
 from rag_compress.types import Context, Segment
 from rag_compress.words import words
 
@@ -78,15 +77,14 @@ class Selection(Stage):
     def _within_budget(self, context: Context, groups: Sequence[Sequence[int]]) -> Sequence[int]:
         """Returns the positions of the groups' segments that fit the budget; all of them when there is none."""
         limits = [] if self.max_tokens is None else [self.max_tokens]
-        count = token_counter(self.template.tokenizer)
         if self.max_ratio is not None:
-            whole = self.template.render_context(Context.whole(context.query, context.documents))
-            limits.append(floor(self.max_ratio * count(whole)))
+            whole = self.template.count(Context.whole(context.query, context.documents))
+            limits.append(floor(self.max_ratio * whole))
         if not limits:
             return [i for group in groups for i in group]
 
         def measure(kept: Sequence[int]) -> int:
-            return count(self.template.render_context(choose(context, kept)))
+            return self.template.count(choose(context, kept))
 
         return fit(groups, self.template.parts(context), measure, min(limits))
 

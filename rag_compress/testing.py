@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from rag_compress.models.protocols import Passage
 from rag_compress.prompts import PromptTemplate
-from rag_compress.tokens import token_counter
 from rag_compress.types import Context, Segment
 from rag_compress.words import words
 
@@ -34,6 +33,17 @@ class HashEncoder:
                 row[zlib.crc32(word.encode()) % self.dim] += 1
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
         return np.asarray(vectors / np.maximum(lengths, 1e-9), dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class RepeatProjector:
+    """Makes of an embedding `tokens` soft tokens, each the embedding itself."""
+
+    tokens: int = 1
+
+    def project(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Returns float32 `(n, tokens, dim)`."""
+        return np.repeat(np.asarray(embeddings, dtype=np.float32)[:, None], self.tokens, axis=1)
 
 
 @dataclass(frozen=True)
@@ -96,10 +106,10 @@ def check_context(before: Context, after: Context, template: PromptTemplate, max
     if all(segment.verbatim for segment in (*before.segments, *after.segments)):
         lost = _visible_places(before, before.segments) - _visible_places(after, (*after.segments, *after.dropped))
         _check(not lost, f"{len(lost)} characters are neither kept nor dropped, the first at {min(lost, default=None)}")
-    text = template.render_context(after)
+    text = template.render_context(after)  # soft segments have no characters
     _check(len(text) <= len(template.render_context(before)), "the context is longer than before")
     if max_tokens is not None:
-        tokens = token_counter(template.tokenizer)(text)
+        tokens = template.count(after)
         _check(tokens <= max_tokens, f"{tokens} tokens exceed the budget of {max_tokens}")
 
 

@@ -68,7 +68,7 @@ class Segment:
         spans: Its sources: one exact span when `verbatim`, otherwise the spans it was written from.
         score: How much it helps to answer, higher is better; `None` when nothing has scored it.
         verbatim: Whether `text` is exactly the text of its one span.
-        embedding: float32 `(tokens, hidden)` soft tokens, or `None` for text.
+        embedding: float32 `(tokens, hidden)` soft tokens, whose `text` is empty; `None` for text.
     """
 
     text: str
@@ -133,6 +133,11 @@ class Context:
         """Whether nothing is kept: the LLM is better asked without context."""
         return not self.segments
 
+    @property
+    def is_soft(self) -> bool:
+        """Whether a kept segment is soft tokens: only the LLM that they were made for can read it."""
+        return any(segment.embedding is not None for segment in self.segments)
+
     def document_of(self, span: Span) -> Document:
         """Returns the document of a span.
 
@@ -145,6 +150,10 @@ class Context:
         raise KeyError(span.doc_id)
 
 
+PLACEHOLDER = "<xRAG>"
+"""What stands for soft tokens in a prompt, unless a document or the question holds these very characters."""
+
+
 @dataclass(frozen=True, slots=True)
 class Prompt:
     """What is sent to an LLM.
@@ -153,10 +162,12 @@ class Prompt:
         text: The prompt.
         soft_tokens: float32 `(tokens, hidden)` arrays for the placeholders in `text`, in order; empty for any LLM
             that takes text.
+        placeholder: What stands in `text` for each array, and nowhere else.
     """
 
     text: str
-    soft_tokens: tuple[NDArray[np.float32], ...] = field(default=(), compare=False)
+    soft_tokens: tuple[NDArray[np.float32], ...] = field(default=(), compare=False, repr=False)
+    placeholder: str = PLACEHOLDER
 
 
 def as_documents(documents: Iterable[Document | str]) -> tuple[Document, ...]:

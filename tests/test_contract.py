@@ -18,14 +18,23 @@ from rag_compress import (
     Chunking,
     ClassifierScorer,
     Context,
+    Exactness,
     ExtractiveCompressor,
     LexicalScorer,
+    ProjectorCompressor,
     PromptTemplate,
     Selection,
     Stage,
 )
 from rag_compress.models.protocols import Summarizer
-from rag_compress.testing import HashEncoder, LeadSummarizer, OverlapScorer, ScriptedSummarizer, check_context
+from rag_compress.testing import (
+    HashEncoder,
+    LeadSummarizer,
+    OverlapScorer,
+    RepeatProjector,
+    ScriptedSummarizer,
+    check_context,
+)
 
 
 @dataclass(frozen=True)
@@ -44,6 +53,13 @@ def abstractive(summarizer: Summarizer, selection: Selection, **options: Any) ->
         fallback=ExtractiveCompressor(OverlapScorer(), selection),
         template=selection.template,
         **options,
+    )
+
+
+def soft(selection: Selection, tokens: int = 1, **options: Any) -> ProjectorCompressor:
+    """Returns the compressor with the budget and the template of a selection."""
+    return ProjectorCompressor(
+        RepeatProjector(tokens), HashEncoder(), selection.max_tokens, template=selection.template, **options
     )
 
 
@@ -76,6 +92,16 @@ ROWS = [
     Row(
         "overlap >> abstractive",
         lambda s: ExtractiveCompressor(OverlapScorer(), Selection(max_ratio=0.7)) >> abstractive(LeadSummarizer(), s),
+    ),
+    Row("soft tokens", soft),
+    Row("soft tokens, small pieces", lambda s: soft(s, 3, piece_tokens=9)),
+    Row("soft tokens, gated", lambda s: soft(s, gate=Exactness())),
+    Row(
+        "overlap >> soft tokens",
+        lambda s: (
+            ExtractiveCompressor(OverlapScorer(), Selection(max_ratio=0.7, threshold=s.threshold))
+            >> soft(s, gate=Exactness())
+        ),
     ),
 ]
 every_row = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from rag_compress.prompts import PromptTemplate
-from rag_compress.tokens import SURROGATE, token_counter
+from rag_compress.tokens import SURROGATE
 from rag_compress.types import Context, Document, Segment
 
 T = TypeVar("T")
@@ -63,9 +63,8 @@ def show_counts(context: Context, template: PromptTemplate) -> None:
 
 def token_counts(context: Context, template: PromptTemplate) -> tuple[int, int]:
     """Returns the tokens of the sources, whole and as they are kept."""
-    count = token_counter(template.tokenizer)
     whole = Context.whole(context.query, context.documents)
-    return count(template.render_context(whole)), count(template.render_context(context))
+    return template.count(whole), template.count(context)
 
 
 def to_json(record: Mapping[str, Any]) -> str:

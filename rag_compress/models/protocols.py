@@ -73,6 +73,15 @@ class Summarizer(Protocol):
 
 
 @runtime_checkable
+class Projector(Protocol):
+    """Turns the embedding of a document into tokens that one LLM can read."""
+
+    def project(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Returns float32 `(n, tokens, hidden)` for embeddings `(n, dim)`: rows for the LLM's input embeddings."""
+        ...
+
+
+@runtime_checkable
 class PassageScorer(Protocol):
     """Says how likely each passage helps to answer a query."""
 

@@ -19,7 +19,7 @@ from rag_compress.compressors.extractive import ExtractiveCompressor
 from rag_compress.errors import InvalidInput
 from rag_compress.prompts import PromptTemplate, join_segments
 from rag_compress.stages import Pipeline, Retriever, Stage
-from rag_compress.tokens import Tokenizer, estimate_tokens, token_counter
+from rag_compress.tokens import Tokenizer, estimate_tokens
 from rag_compress.types import Context, Document, Segment
 
 KEY = "rag_compress"
@@ -61,7 +61,13 @@ class Piece(NamedTuple):
 
 
 def pieces_of(context: Context, per: Per) -> list[Piece]:
-    """Returns what is kept of each source, or each kept segment, in prompt order."""
+    """Returns what is kept of each source, or each kept segment, in prompt order.
+
+    Raises:
+        InvalidInput: The context holds soft tokens, which a framework's documents cannot carry.
+    """
+    if context.is_soft:
+        raise InvalidInput("A framework's documents are text and cannot carry soft tokens: use the stage itself")
     place = {document.id: i for i, document in enumerate(context.documents)}
     groups: dict[object, list[Segment]] = {}
     for number, segment in enumerate(context.segments):
@@ -176,8 +182,7 @@ class Compression:
         return Outcome(result, pieces, event)
 
     def _count(self, context: Context) -> int:
-        template = self.template or PieceTemplate()
-        return token_counter(template.tokenizer)(template.render_context(context))
+        return (self.template or PieceTemplate()).count(context)
 
 
 class Outcome(NamedTuple):
