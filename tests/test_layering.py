@@ -47,8 +47,16 @@ HEAVY = {
     "ray",
 }
 ONE_HOME = {
-    "torch": {"models/classifier.py", "models/copying.py", "models/generation.py", "cli/doctor.py"},
-    "transformers": {"models/classifier.py", "models/copying.py", "models/generation.py"},
+    "torch": {
+        "models/classifier.py",
+        "models/copying.py",
+        "models/generation.py",
+        "models/projector.py",
+        "models/soft_prompts.py",
+        "cli/doctor.py",
+    },
+    "transformers": {"models/classifier.py", "models/copying.py", "models/generation.py", "models/soft_prompts.py"},
+    "safetensors": {"models/projector.py"},
     "faiss": {"retrievers/faiss.py", "cli/doctor.py"},
     "rank_bm25": {"retrievers/rank_bm25.py"},
     "sentence_transformers": {"models/torch.py"},

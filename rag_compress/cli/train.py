@@ -98,6 +98,43 @@ def train_summarizer(
     stderr.print(f"wrote the summarizer to {folder}", markup=False)
 
 
+@train_app.command("projector")
+def train_projector(
+    llm: Annotated[str, typer.Option(help="The causal LLM that will read the soft tokens: its name or folder.")],
+    data: Annotated[list[str], typer.Option(help="A .jsonl or .jsonl.gz file of questions, passages and answers.")],
+    out: Annotated[Path, typer.Option(help="The folder for checkpoints and the projector; a run in it is resumed.")],
+    encoder: Annotated[str, typer.Option(help="The encoder of your index: its name or folder.")] = MINILM,
+    dev: Annotated[list[str] | None, typer.Option(help="A file to measure on.")] = None,
+    tokens: Annotated[int, typer.Option(help="Soft tokens of each passage.")] = 1,
+    normalize: Annotated[bool, typer.Option(help="Whether the index's vectors have length 1.")] = True,
+    prefix: Annotated[str, typer.Option(help="What the encoder reads before each text.")] = "",
+    passages: Annotated[int, typer.Option(help="The most passages of one question.")] = 1,
+    passage_tokens: Annotated[int, typer.Option(help="The longest passage; longer ones are left out.")] = 180,
+    pretrain_steps: Annotated[int, typer.Option(help="Updates of stage 1, to say a passage again.")] = 2000,
+    tune_steps: Annotated[int, typer.Option(help="Updates of stage 2, to answer from it.")] = 1000,
+    pretrain_rate: Annotated[float, typer.Option(help="The highest learning rate of stage 1.")] = 6e-3,
+    tune_rate: Annotated[float, typer.Option(help="That of stage 2.")] = 2e-5,
+    distillation: Annotated[float, typer.Option(help="The weight of the LLM's own answers from the text.")] = 2.0,
+    batch_size: Annotated[int, typer.Option(help="Examples of one pass.")] = 12,
+    accumulate: Annotated[int, typer.Option(help="Passes of one update.")] = 1,
+    seed: Annotated[int, typer.Option(help="Of every random choice.")] = 0,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    chat: Annotated[bool, typer.Option(help="Whether to use the LLM's chat template.")] = True,
+    evaluate_every: Annotated[int, typer.Option(help="Steps between measurements and checkpoints.")] = 200,
+) -> None:
+    """Train a projector: a document's embedding becomes soft tokens of one frozen LLM (xRAG).
+
+    The fields of the data are in docs/xrag.md.
+    """
+    from rag_compress.cli.view import stderr
+    from rag_compress.training.projector import ProjectorTraining, train
+
+    options = {name: value for name, value in locals().items() if name in ProjectorTraining.__dataclass_fields__}
+    options |= {"data": tuple(data), "dev": tuple(dev or ()), "out": str(out)}
+    folder = train(ProjectorTraining(**options))
+    stderr.print(f"wrote the projector to {folder}", markup=False)
+
+
 def _weighted(item: str) -> tuple[str, float]:
     """Returns the file and the weight of `FILE=WEIGHT`; 1 where there is none, or where a file has that very name."""
     path, equals, weight = item.rpartition("=")

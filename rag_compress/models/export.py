@@ -1,4 +1,4 @@
-"""Writes a trained classifier as ONNX graphs, each checked against torch: fp32 on padded batches, int8 one by one."""
+"""Writes trained models as ONNX graphs, each checked against torch: the classifier in fp32 and int8, the projector."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from rag_compress.errors import MissingExtra, ModelError
 from rag_compress.models.classifier import Batch, ClassifierNetwork, torch
 from rag_compress.models.fused import is_supported, onnx, write_fused
 from rag_compress.models.onnx import open_session
+from rag_compress.models.projector import MlpProjector
 from rag_compress.models.windows import Window
 
 try:
@@ -53,22 +54,50 @@ def export_classifier(network: ClassifierNetwork, windows: Sequence[Window], fol
     return differences
 
 
+def export_projector(projector: MlpProjector, path: Path) -> float:
+    """Writes a projector as a graph from `embeddings` `(n, dim)` to `soft_tokens` `(n, tokens, hidden)`, in fp32.
+
+    Returns how far it is from torch.
+
+    Raises:
+        ModelError: The graph's output differs too much from torch's.
+    """
+    rows = torch.randn(3, projector.config.dim)
+    count = torch.export.Dim("n", min=1)
+    network = projector.network.eval().cpu()
+    _trace(network, (rows,), path, ["embeddings"], ["soft_tokens"], {"embeddings": {0: count}})
+    with torch.inference_mode():
+        expected = network(rows).numpy()
+    found: Any = open_session(path).run(None, {"embeddings": rows.numpy()})
+    difference = float(np.abs(found[0] - expected).max())
+    if not difference <= FP32_TOLERANCE:
+        raise ModelError(f"The graph differs from torch by {difference:.3g}, more than {FP32_TOLERANCE}")
+    return difference
+
+
 def _export(network: ClassifierNetwork, batch: Batch, path: Path) -> None:
     windows, tokens = torch.export.Dim("windows", min=1), torch.export.Dim("tokens", min=2)
+    shapes = {name: {0: windows, 1: tokens} for name in _INPUTS}
+    _trace(network, tuple(batch), path, _INPUTS, ["tokens", "passage"], shapes)
+
+
+def _trace(
+    network: Any, inputs: tuple[Any, ...], path: Path, names: Sequence[str], outputs: Sequence[str], shapes: Any
+) -> None:
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         # The older exporter silently writes a wrong BERT when the mask it traces has no padding.
         torch.onnx.export(
             network,
-            tuple(batch),
+            inputs,
             str(path),
             dynamo=True,
             external_data=False,
             verbose=False,
-            input_names=list(_INPUTS),
-            output_names=["tokens", "passage"],
-            dynamic_shapes={name: {0: windows, 1: tokens} for name in _INPUTS},
+            input_names=list(names),
+            output_names=list(outputs),
+            dynamic_shapes=shapes,
         )
     _without_traces(path)
 

@@ -59,6 +59,12 @@ class SentenceTransformerEncoder:
         lengths = np.linalg.norm(means, axis=1, keepdims=True)
         return np.asarray(means / np.maximum(lengths, 1e-12), dtype=np.float32)
 
+    @property
+    def pooling(self) -> str:
+        """How the model makes one vector of its tokens' (`mean`, `cls`, `lasttoken`, ...); empty if it does not say."""
+        modes = [getattr(module, "pooling_mode", None) for module in _load(self.model, self.device)]
+        return next((str(mode) for mode in modes if mode), "")
+
     def _windows(self, model: Any, text: str) -> list[str]:
         """Returns the text whole, with the prefix, or in windows that fit the model."""
         room = (model.max_seq_length or 512) - 2 - len(self.prefix)

@@ -21,6 +21,13 @@ _SUMMARIZER_LIMITS = """\
 * What it writes may be wrong: use it behind `AbstractiveCompressor`, which checks every sentence against its sources.
 """
 
+_PROJECTOR_LIMITS = """\
+* It fits this one encoder and this one LLM, and no other.
+* A soft token says what a document is about; exact numbers, names and code are mostly lost in it: give such documents
+  as text (`gate=Exactness()`).
+* With several documents at once, expect less than from the text; measure before you use it.
+"""
+
 
 def write_card(folder: Path, sources: Sequence[Source], recipe: Mapping[str, Any], figures: Mapping[str, Any]) -> Path:
     """Writes `README.md` into a model's folder and returns its path.
@@ -48,10 +55,28 @@ def write_summarizer_card(
         recipe: The options of the run.
         figures: What was measured, by name.
     """
-    rows = [f"| {Path(path).name} | {sum(own.values())} | {'; '.join(own)} |" for path, own in licences.items()]
     about = "Writes a short text from a longer one."
-    table = ["| file | lines | licence |", "|---|---|---|", *rows]
-    return _write(folder, "Summarizer", about, table, recipe, figures, _SUMMARIZER_LIMITS)
+    return _write(folder, "Summarizer", about, _licence_table(licences), recipe, figures, _SUMMARIZER_LIMITS)
+
+
+def write_projector_card(
+    folder: Path, licences: Mapping[str, Mapping[str, int]], recipe: Mapping[str, Any], figures: Mapping[str, Any]
+) -> Path:
+    """Writes `README.md` into a projector's folder and returns its path.
+
+    Args:
+        folder: The projector's folder.
+        licences: For each file, how many lines have which licence.
+        recipe: The options of the run.
+        figures: What was measured, by name.
+    """
+    about = "Turns the embedding of a document into soft tokens of one LLM, which was frozen."
+    return _write(folder, "Projector", about, _licence_table(licences), recipe, figures, _PROJECTOR_LIMITS)
+
+
+def _licence_table(licences: Mapping[str, Mapping[str, int]]) -> list[str]:
+    rows = [f"| {Path(path).name} | {sum(own.values())} | {'; '.join(own)} |" for path, own in licences.items()]
+    return ["| file | lines | licence |", "|---|---|---|", *rows]
 
 
 def _write(
