@@ -9,7 +9,7 @@ import typer
 
 import rag_compress
 from rag_compress.cli.jobs import export, run, status, verify
-from rag_compress.cli.options import MINILM, Output, Retrieval, Scorer, Scoring, Sources
+from rag_compress.cli.options import MINILM, Output, Retrieval, Scorer, Scoring, Sources, StorageKind
 from rag_compress.cli.train import train_app
 
 app = typer.Typer(
@@ -65,13 +65,16 @@ def index(
     method: Annotated[Retrieval, typer.Option(help="What kind of index.")] = Retrieval.bm25,
     encoder: EncoderName = MINILM,
     passage_words: Annotated[int, typer.Option(help="Cut documents into passages of this length; 0: whole.")] = 200,
+    storage: Annotated[
+        StorageKind, typer.Option(help="How --method dense keeps the vectors that documents come with.")
+    ] = StorageKind.float32,
     encoding: Encoding = "utf-8",
     skip_errors: SkipErrors = False,
 ) -> None:
     """Index documents, for `search` and `compress --index`."""
     from rag_compress.cli.index import build_index
 
-    build_index(Sources(documents, encoding, skip_errors), out, method, encoder, passage_words)
+    build_index(Sources(documents, encoding, skip_errors), out, method, encoder, passage_words, storage.value)
 
 
 @app.command()

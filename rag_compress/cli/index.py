@@ -13,6 +13,7 @@ from rag_compress.checks import check_count
 from rag_compress.cli.options import Retrieval, Sources
 from rag_compress.cli.reading import read
 from rag_compress.cli.view import progress, stderr, stdout, to_json, visible, working
+from rag_compress.errors import InvalidInput
 from rag_compress.models.protocols import Encoder
 from rag_compress.retrievers import (
     BM25Retriever,
@@ -22,15 +23,20 @@ from rag_compress.retrievers import (
     load_retriever,
 )
 from rag_compress.retrievers.index_folder import indexed_text
+from rag_compress.retrievers.storage import Storage
 from rag_compress.text import split_document
 from rag_compress.types import Document
 
 _EXCERPT, _BATCH = 160, 256
 
 
-def build_index(sources: Sources, out: Path, method: Retrieval, encoder: str, passage_words: int) -> None:
+def build_index(
+    sources: Sources, out: Path, method: Retrieval, encoder: str, passage_words: int, storage: Storage
+) -> None:
     """Reads documents, cuts them into passages, indexes and saves them."""
     check_count("passage_words", passage_words)
+    if storage != "float32" and method is not Retrieval.dense:
+        raise InvalidInput(f"--storage {storage} is for --method dense, not {method}")
     documents, skipped = read(sources)
     passages = documents
     if passage_words:
@@ -39,7 +45,7 @@ def build_index(sources: Sources, out: Path, method: Retrieval, encoder: str, pa
     if method is not Retrieval.bm25:
         passages = _embedded(passages, encoder)
     with working(f"indexing {len(passages):,} passages"):
-        _indexed(passages, method, encoder).save(out)
+        _indexed(passages, method, encoder, storage).save(out)
     stderr.print(f"indexed {len(documents):,} documents as {len(passages):,} passages in {out}", markup=False)
     skipped.exit()
 
@@ -59,12 +65,12 @@ def search_index(folder: Path, query: str, k: int, encoder: str | None, as_json:
 
 
 def _indexed(
-    documents: Sequence[Document], method: Retrieval, encoder: str
+    documents: Sequence[Document], method: Retrieval, encoder: str, storage: Storage
 ) -> BM25Retriever | DenseRetriever | HybridRetriever | FeedbackRetriever:
     if method is Retrieval.bm25:
         return BM25Retriever.from_documents(documents)
     if method is Retrieval.dense:
-        return DenseRetriever.from_documents(documents, _encoder(encoder))
+        return DenseRetriever.from_documents(documents, _encoder(encoder), storage=storage)
     kind = HybridRetriever if method is Retrieval.hybrid else FeedbackRetriever
     return kind.from_documents(documents, _encoder(encoder))
 

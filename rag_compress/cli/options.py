@@ -16,6 +16,15 @@ class Retrieval(StrEnum):
     feedback = "feedback"
 
 
+class StorageKind(StrEnum):
+    """How an index keeps vectors."""
+
+    float32 = "float32"
+    float16 = "float16"
+    int8 = "int8"
+    pq = "pq"
+
+
 class Scorer(StrEnum):
     """What scores sentences."""
 

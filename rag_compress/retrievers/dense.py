@@ -25,6 +25,7 @@ from rag_compress.retrievers.index_folder import (
     write_index,
 )
 from rag_compress.retrievers.ranking import ranked
+from rag_compress.retrievers.storage import Storage, StoredVectors
 from rag_compress.retrievers.vectors import IndexKind, VectorIndex, build_vector_index, load_vector_index
 from rag_compress.stages import Retriever
 from rag_compress.types import Document
@@ -40,7 +41,7 @@ class DenseRetriever(Retriever):
 
     Attributes:
         documents: What is indexed, in order.
-        vectors: float32 `(documents, dim)`.
+        vectors: float32 `(documents, dim)`, or kept in less room: the embeddings that documents are returned with.
         index: Searches the vectors.
         encoder: Encodes documents, and queries too unless `query_encoder` is given.
         k: How many documents a query gets.
@@ -48,7 +49,7 @@ class DenseRetriever(Retriever):
     """
 
     documents: tuple[Document, ...] = field(repr=False)
-    vectors: NDArray[np.float32] = field(repr=False)
+    vectors: NDArray[np.float32] | StoredVectors = field(repr=False)
     index: VectorIndex
     encoder: Encoder
     k: int = 10
@@ -62,6 +63,7 @@ class DenseRetriever(Retriever):
         k: int = 10,
         index: IndexKind = "auto",
         query_encoder: Encoder | str | None = None,
+        storage: Storage = "float32",
     ) -> DenseRetriever:
         """Returns a retriever over the vectors of titles and texts; a document's own `embedding` is used if it has one.
 
@@ -71,16 +73,20 @@ class DenseRetriever(Retriever):
             k: How many documents a query gets.
             index: See `vectors.build_vector_index`.
             query_encoder: For models that encode queries apart.
+            storage: How the vectors are kept that documents are returned with; see `storage`. What is searched is built
+                from the same, so that a saved index finds the same.
 
         Raises:
-            InvalidInput: No documents, repeated ids, or an unknown kind of index.
-            MissingExtra: The kind of index needs faiss.
+            InvalidInput: No documents, repeated ids, or an unknown kind of index or storage.
+            MissingExtra: The kind of index, or the storage `pq`, needs faiss.
             ModelError: The encoder returned something else than one finite vector for each text.
         """
         checked = check_documents(documents)
         encoder = as_encoder(encoder)
-        vectors = _vectors_of(checked, encoder)
-        return cls(checked, vectors, build_vector_index(vectors, index), encoder, k, as_encoder(query_encoder))
+        vectors: NDArray[np.float32] | StoredVectors = _vectors_of(checked, encoder)
+        if storage != "float32":
+            vectors = StoredVectors.of(vectors[:], storage)
+        return cls(checked, vectors, build_vector_index(vectors[:], index), encoder, k, as_encoder(query_encoder))
 
     def rank(self, queries: Sequence[str], k: int) -> list[list[Document]]:
         """Returns the documents nearest to the query, with their embeddings."""
@@ -105,8 +111,11 @@ class DenseRetriever(Retriever):
 
     def save(self, folder: str | PathLike[str]) -> None:
         """Writes the index to a folder, in one step."""
+        stored = self.vectors if isinstance(self.vectors, StoredVectors) else StoredVectors.of(self.vectors)
         parameters = {
             "k": self.k,
+            "storage": stored.kind,
+            "unit": stored.unit,
             "index": getattr(self.index, "kind", "auto"),
             "encoder": _recipe(self.encoder),
             "query_encoder": _recipe(self.query_encoder) if self.query_encoder else None,
@@ -115,7 +124,7 @@ class DenseRetriever(Retriever):
 
         def save(data: Path) -> None:
             write_documents(data / "documents.jsonl", self.documents)
-            np.save(data / "vectors.npy", self.vectors, allow_pickle=False)
+            stored.save(data)
             self.index.save(data)
 
         write_index(folder, _KIND, parameters, save)
@@ -147,8 +156,10 @@ class DenseRetriever(Retriever):
                 other = _from_recipe(parameters["query_encoder"], folder)
             _check_same_encoder(own, parameters, folder)
             documents = read_documents(saved.data / "documents.jsonl")
-            vectors = np.load(saved.data / "vectors.npy", mmap_mode="r", allow_pickle=False)
-            index = load_vector_index(saved.data, vectors, parameters["index"])
+            kind = parameters.get("storage", "float32")
+            stored = StoredVectors.load(saved.data, kind, unit=parameters.get("unit", False))
+            index = load_vector_index(saved.data, stored[:], parameters["index"])
+            vectors = stored[:] if kind == "float32" else stored
             return cls(documents, vectors, index, own, parameters["k"], other)
 
         return read_index(folder, _KIND, build)

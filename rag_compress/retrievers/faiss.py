@@ -70,6 +70,15 @@ class FaissIndex:
         return cls(_on_device(index, kind), kind)
 
 
+def product_quantize(vectors: NDArray[np.float32], runs: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """Returns uint8 codes `(n, runs)` and the codebook `(runs, 256, dim / runs)` that they point into."""
+    quantizer = faiss.ProductQuantizer(vectors.shape[1], runs, 8)
+    quantizer.cp.min_points_per_centroid = 1  # few vectors are no reason for a warning on stderr
+    quantizer.train(vectors)
+    codebook = faiss.vector_to_array(quantizer.centroids).reshape(runs, 256, -1)
+    return quantizer.compute_codes(vectors), codebook
+
+
 def _hits(positions: NDArray[np.int64], scores: NDArray[np.float32]) -> Hits:
     """Returns what was found (faiss fills up with position -1), ties in order of position."""
     order = np.lexsort((positions, -scores))
