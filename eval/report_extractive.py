@@ -17,7 +17,7 @@ from eval.significance import randomisation_test
 BASELINE = "bm25"
 """What every other system is tested against."""
 
-_ORDER = ("lead", "random", "bm25", "lexical", "biencoder", "classifier")
+_ORDER = ("lead", "random", "bm25", "lexical", "biencoder", "classifier", "cascade")
 _SHARES = [f"{100 * share:.0f}" for share in SHARES]
 _TESTED = f"{100 * TESTED:.0f}"
 _NEAR = 0.5

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from eval.words import plain_words
 from rag_compress.models.protocols import Encoder, Passage, SentenceScorer
-from rag_compress.scorers import BiEncoderScorer, ClassifierScorer, LexicalScorer
+from rag_compress.scorers import BiEncoderScorer, CascadeScorer, ClassifierScorer, LexicalScorer
 
 Passages = Sequence[Sequence[Passage]]
 
@@ -104,6 +104,7 @@ SYSTEMS: Mapping[str, Callable[[], SentenceScorer]] = {
     "lexical": LexicalScorer,
     "biencoder": lambda: BiEncoderScorer(minilm()),
     "classifier": ClassifierScorer,
+    "cascade": lambda: CascadeScorer(LexicalScorer(), ClassifierScorer(), share=0.5),
 }
 
 

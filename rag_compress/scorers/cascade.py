@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rag_compress.checks import check_count
+from rag_compress.checks import check_count, check_number
 from rag_compress.models.protocols import Passage, SentenceScorer
 from rag_compress.scorers.lexical import best_first
 
@@ -29,6 +30,7 @@ class CascadeScorer:
         first: The cheap scorer; like those of `then`, its scores must not be negative.
         then: The scorer that reads; with `ClassifierScorer(memory=...)`, no passage is read twice.
         passages: The most passages of a query that are read.
+        share: The largest share of a query's passages that is read, rounded up.
         enough: Stop reading when so many words stand in sentences with a score of at least `sure`; `None`: never. For a
             budget of words that later passages could hardly enter.
         sure: The score from which a sentence counts as found.
@@ -37,20 +39,25 @@ class CascadeScorer:
     first: SentenceScorer
     then: SentenceScorer
     passages: int = 20
+    share: float = 1.0
     enough: int | None = None
     sure: float = 0.5
 
     def __post_init__(self) -> None:
         check_count("passages", self.passages, 1)
+        check_number("share", self.share, 0, 1)
         if self.enough is not None:
             check_count("enough", self.enough, 1)
 
     def score(self, queries: Sequence[str], passages: Sequence[Sequence[Passage]]) -> list[list[NDArray[np.float32]]]:
         """Returns the scores of `then`, and for what it did not read, smaller ones."""
         cheap = self.first.score(queries, passages)
-        ranked = [best_first(group)[: self.passages] for group in cheap]
+        ranked = [best_first(group)[: self._most(len(group))] for group in cheap]
         read = self._read(queries, passages, ranked)
         return [_together(group, found) for group, found in zip(cheap, read, strict=True)]
+
+    def _most(self, passages: int) -> int:
+        return min(self.passages, max(1, ceil(self.share * passages)))
 
     def _read(
         self, queries: Sequence[str], passages: Sequence[Sequence[Passage]], ranked: Sequence[Sequence[int]]

@@ -67,6 +67,14 @@ def test_it_stops_when_enough_was_found() -> None:
     assert len(set(then.read)) == 20
 
 
+@pytest.mark.parametrize(("share", "read"), [(0.25, 5), (0.26, 6), (0, 1), (1, 20)])
+def test_only_a_share_is_read(share: float, read: int) -> None:
+    """The share of a query's passages is rounded up, and one is always read."""
+    then = Counting()
+    CascadeScorer(LexicalScorer(), then, share=share).score(["river"], [LIKE])
+    assert len(then.read) == read
+
+
 def test_passages_without_sentences() -> None:
     """Nothing to score is no error."""
     (scores,) = CascadeScorer(LexicalScorer(), Counting(), passages=1).score(["x"], [[Passage("", "", []), LIKE[0]]])
@@ -77,3 +85,5 @@ def test_options_are_checked() -> None:
     """A cascade that would read nothing is refused."""
     with pytest.raises(InvalidInput, match="passages"):
         CascadeScorer(LexicalScorer(), Counting(), passages=0)
+    with pytest.raises(InvalidInput, match="share"):
+        CascadeScorer(LexicalScorer(), Counting(), share=1.5)
