@@ -9,7 +9,7 @@ import typer
 
 import rag_compress
 from rag_compress.cli.jobs import export, run, status, verify
-from rag_compress.cli.options import MINILM, Output, Retrieval, Scorer, Scoring, Sources, StorageKind
+from rag_compress.cli.options import MINILM, Compressing, Output, Retrieval, Scorer, Scoring, Soft, Sources, StorageKind
 from rag_compress.cli.train import train_app
 
 app = typer.Typer(
@@ -115,6 +115,13 @@ def compress(
     language: Annotated[
         str | None, typer.Option(help="Of the documents, as en or de; by default from the script.")
     ] = None,
+    method: Annotated[
+        Compressing, typer.Option(help="Keep sentences, or put soft tokens in the place of documents.")
+    ] = Compressing.extractive,
+    projector: Annotated[Path | None, typer.Option(help="The folder of --method xrag's projector.")] = None,
+    exact: Annotated[
+        bool, typer.Option(help="--method xrag: keep as text what holds the numbers, names or code asked for.")
+    ] = True,
     tokenizer: Tokenizer = None,
     output: Annotated[Output, typer.Option("--output", "-o", help="What to print.")] = Output.prompt,
     encoding: Annotated[str | None, typer.Option(help="The encoding of the files.  [default: utf-8]")] = None,
@@ -142,7 +149,10 @@ def compress(
     if encoder and scorer is not Scorer.biencoder:
         raise typer.BadParameter("--encoder is for --scorer biencoder.")
     source = Sources(documents or [], encoding or "utf-8", skip_errors) if index is None else index
-    run_compress(query, source, k, selection, Scoring(scorer, encoder, language), tokenizer, output)
+    if (projector or output is Output.request) and method is not Compressing.xrag:
+        raise typer.BadParameter("--projector and -o request are for --method xrag.")
+    soft = Soft(projector, exact) if method is Compressing.xrag else None
+    run_compress(query, source, k, selection, Scoring(scorer, encoder, language), tokenizer, output, soft)
 
 
 app.add_typer(train_app, name="train")

@@ -10,15 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from rag_compress.checks import check_count
-from rag_compress.cli.options import MINILM, Output, Scorer, Scoring, Sources
+from rag_compress.cli.options import MINILM, Output, Scorer, Scoring, Soft, Sources
 from rag_compress.cli.reading import Skipped, read
 from rag_compress.cli.view import show_context, show_counts, stderr, to_json, token_counts, working
+from rag_compress.cli.xrag import server_request, soft_compressor, soft_template
 from rag_compress.compressors.extractive import ExtractiveCompressor
 from rag_compress.prompts import PromptTemplate
 from rag_compress.selection import Selection
 from rag_compress.stages import Stage
 from rag_compress.text import cut
-from rag_compress.tokens import token_counter
+from rag_compress.tokens import estimate_tokens, token_counter
 from rag_compress.types import Context, Segment
 
 
@@ -30,15 +31,20 @@ def run_compress(
     scoring: Scoring,
     tokenizer: str | None,
     output: Output,
+    soft: Soft | None = None,
 ) -> None:
     """Prints the prompt of a question over an index folder or documents."""
     check_count("k", k, least=1)
-    template = PromptTemplate(tokenizer=token_counter(tokenizer)) if tokenizer else PromptTemplate()
-    compressor = _compressor(limits, template, scoring)
+    counter = token_counter(tokenizer) if tokenizer else estimate_tokens
+    template = soft_template(counter) if soft else PromptTemplate(tokenizer=counter)
+    if soft:
+        compressor: Stage = soft_compressor(soft.projector, limits, template, exact=soft.exact)
+    else:
+        compressor = _compressor(limits, template, scoring)
     context, skipped = _retrieved(query, source, k)
     with working("compressing"):
         (context,) = compressor([context])
-    _print(context, template, output)
+    _print(context, template, output, soft)
     if stderr.is_terminal or output is Output.view:
         show_counts(context, template)
     skipped.exit()
@@ -76,8 +82,10 @@ def _retrieved(query: str, source: Path | Sources, k: int) -> tuple[Context, Ski
     return Context.whole(query, found), skipped
 
 
-def _print(context: Context, template: PromptTemplate, output: Output) -> None:
-    if output is Output.view:
+def _print(context: Context, template: PromptTemplate, output: Output, soft: Soft | None) -> None:
+    if output is Output.request:
+        sys.stdout.write(to_json(server_request(soft.projector if soft else None, template.format(context))) + "\n")
+    elif output is Output.view:
         show_context(context)
     elif output is Output.json:
         sys.stdout.write(to_json(_record(context, template)) + "\n")
@@ -87,9 +95,12 @@ def _print(context: Context, template: PromptTemplate, output: Output) -> None:
 
 def _record(context: Context, template: PromptTemplate) -> dict[str, Any]:
     before, after = token_counts(context, template)
+    prompt = template.format(context)
+    soft = {"placeholder": prompt.placeholder, "soft_tokens": [array.tolist() for array in prompt.soft_tokens]}
     return {
         "query": context.query,
-        "prompt": template.format(context).text,
+        "prompt": prompt.text,
+        **(soft if prompt.soft_tokens else {}),
         "original_tokens": before,
         "compressed_tokens": after,
         "compression_rate": after / before if before else 0.0,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
+from pathlib import Path
 from typing import NamedTuple
 
 
@@ -33,12 +34,23 @@ class Scorer(StrEnum):
     biencoder = "biencoder"
 
 
+class Compressing(StrEnum):
+    """How `compress` makes documents shorter: sentences of them, or soft tokens in their place."""
+
+    extractive = "extractive"
+    xrag = "xrag"
+
+
 class Output(StrEnum):
-    """What `compress` prints: the prompt, JSON with spans, or a view of kept and dropped text."""
+    """What `compress` prints.
+
+    The prompt; JSON with spans; a view of kept and dropped text; or, with soft tokens, the request to a vLLM server.
+    """
 
     prompt = "prompt"
     json = "json"
     view = "view"
+    request = "request"
 
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
@@ -51,6 +63,13 @@ class Sources(NamedTuple):
     names: Sequence[str]
     encoding: str
     skip_errors: bool
+
+
+class Soft(NamedTuple):
+    """Soft tokens: from which projector, and whether documents whose exact words are needed stay text."""
+
+    projector: Path | None
+    exact: bool
 
 
 class Scoring(NamedTuple):

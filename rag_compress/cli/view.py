@@ -110,7 +110,12 @@ def _dropped(pieces: int) -> str:
 
 def _line(mark: str, segment: Segment) -> Text:
     score = "    " if segment.score is None else f"{segment.score:4.2f}"
-    return Text(f"  {mark} {score} {visible(segment.text)}", style=_KEPT if mark == "+" else _DROPPED)
+    soft = "" if segment.embedding is None else f"<{len(segment.embedding)} soft, {_reach(segment):,} characters>"
+    return Text(f"  {mark} {score} {soft or visible(segment.text)}", style=_KEPT if mark == "+" else _DROPPED)
+
+
+def _reach(segment: Segment) -> int:
+    return sum(span.end - span.start for span in segment.spans)
 
 
 def _pieces(context: Context, document: Document) -> list[tuple[str, Segment]]:

@@ -22,7 +22,8 @@ from rag_compress.types import Prompt
 
 try:
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
+    from transformers.models.auto.tokenization_auto import get_tokenizer_config
 except ImportError as error:
     raise MissingExtra("transformers", "torch", "An LLM that reads soft tokens") from error
 
@@ -73,7 +74,7 @@ class SoftPromptLLM:
         dtype = dtype or (torch.float32 if device == "cpu" else "auto")
         try:
             model = AutoModelForCausalLM.from_pretrained(name, dtype=dtype).to(device).eval()
-            return cls(model, AutoTokenizer.from_pretrained(name), chat, name=name)
+            return cls(model, _tokenizer(name), chat, name=name)
         except (OSError, ValueError, KeyError) as error:
             raise InvalidInput(f"Cannot load the LLM {name!r}: {error}") from error
 
@@ -175,3 +176,14 @@ class SoftPromptLLM:
     def request(self, prompt: Prompt, **options: Any) -> dict[str, Any]:
         """Returns the body of a request to `/v1/completions`; `options` such as `max_tokens` stand beside it."""
         return {"model": self.name, "prompt_embeds": self.prompt_embeds(prompt), **options}
+
+
+def _tokenizer(name: str) -> Any:
+    """Returns the tokenizer as it was saved.
+
+    For some architectures, Qwen2 among them, transformers 5 puts one of its own in the place of a plain tokenizer.json,
+    with other rules: the same text becomes other tokens than the model was trained on, without a word.
+    """
+    saved = get_tokenizer_config(name).get("tokenizer_class")
+    plain = saved in ("TokenizersBackend", "PreTrainedTokenizerFast")
+    return (PreTrainedTokenizerFast if plain else AutoTokenizer).from_pretrained(name)

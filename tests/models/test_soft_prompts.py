@@ -143,3 +143,17 @@ def test_text_as_any_prompt(folder: str) -> None:
     prompt = PromptTemplate().format(ProjectorCompressor(RepeatProjector()).compress("which river?", []))
     assert llm.token_ids(prompt) == llm.tokenizer(prompt.text)["input_ids"]
     assert llm.token_ids(Prompt("a\ud800b"))
+
+
+def test_the_tokenizer_that_was_saved(tmp_path: Path) -> None:
+    """A plain tokenizer beside a Qwen2 stays itself, though transformers would take Qwen2's own rules instead."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+
+    own = Tokenizer(models.WordLevel({"<unk>": 0, "loire": 1, "river": 2}, unk_token="<unk>"))  # noqa: S106
+    own.normalizer, own.pre_tokenizer = normalizers.Lowercase(), pre_tokenizers.Whitespace()
+    PreTrainedTokenizerFast(tokenizer_object=own, unk_token="<unk>").save_pretrained(tmp_path)  # noqa: S106
+    sizes = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
+    Qwen2ForCausalLM(Qwen2Config(vocab_size=3, num_key_value_heads=1, **sizes)).save_pretrained(tmp_path)
+    llm = SoftPromptLLM.load(str(tmp_path), "cpu", chat=False)
+    assert llm.token_ids(Prompt("River LOIRE")) == [2, 1]

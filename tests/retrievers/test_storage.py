@@ -25,7 +25,7 @@ def unit_vectors(n: int = 600, dim: int = 32) -> np.ndarray:
     ("kind", "room", "likeness"), [("float32", 1, 1), ("float16", 2, 0.999_99), ("int8", 3.5, 0.999), ("pq", 2.1, 0.97)]
 )
 def test_room_and_likeness(kind, room: float, likeness: float, tmp_path: Path) -> None:
-    """Each kind takes that much less room (pq's codebook counts), gives back vectors of length 1 that are that like, and survives."""
+    """Each kind takes that much less room, with its codebook, and gives back vectors of length 1 that are that like."""
     vectors = unit_vectors()
     stored = StoredVectors.of(vectors, kind)
     assert stored.shape == vectors.shape

@@ -1,0 +1,52 @@
+"""`rag-compress compress --method xrag`: documents as soft tokens of the LLM that a projector was trained for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rag_compress.compressors.exactness import Exactness
+from rag_compress.compressors.projector import XRAG, ProjectorCompressor
+from rag_compress.errors import InvalidInput
+from rag_compress.prompts import PromptTemplate
+from rag_compress.tokens import Tokenizer, estimate_tokens
+from rag_compress.types import Prompt
+
+
+def soft_template(tokenizer: Tokenizer | None) -> PromptTemplate:
+    """Returns the template of xRAG, which counts with a tokenizer or estimates."""
+    return PromptTemplate(
+        XRAG.template, source=XRAG.source, separator=XRAG.separator, tokenizer=tokenizer or estimate_tokens
+    )
+
+
+def soft_compressor(
+    projector: Path | None, limits: Mapping[str, Any], template: PromptTemplate, *, exact: bool
+) -> ProjectorCompressor:
+    """Returns the compressor with the projector of a folder and the encoder that it names.
+
+    Raises:
+        InvalidInput: No projector, or a limit that is for sentences.
+        MissingExtra: torch is not installed.
+    """
+    if projector is None:
+        raise InvalidInput("--method xrag needs --projector, a folder that `rag-compress train projector` wrote")
+    others = [f"--{name.replace('_', '-')}" for name, value in limits.items() if value and name != "max_tokens"]
+    if others:
+        raise InvalidInput(f"{', '.join(others)} choose sentences; --method xrag takes --max-tokens alone")
+    from rag_compress.models.projector import MlpProjector
+
+    loaded = MlpProjector.from_folder(projector)
+    gate = Exactness() if exact else None
+    return ProjectorCompressor(loaded, loaded.encoder(), limits["max_tokens"], gate, template=template)
+
+
+def server_request(projector: Path | None, prompt: Prompt) -> dict[str, Any]:
+    """Returns the body of a request to a vLLM server with the LLM that the projector names."""
+    if projector is None:
+        raise InvalidInput("-o request is for --method xrag, which needs --projector")
+    from rag_compress.models.projector import MlpProjector
+    from rag_compress.models.soft_prompts import SoftPromptLLM
+
+    return SoftPromptLLM.for_projector(MlpProjector.from_folder(projector)).request(prompt)

@@ -1,0 +1,101 @@
+"""`compress --method xrag`: prompts, JSON and requests with soft tokens; what it refuses."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("sentence_transformers")
+from tiny_classifier import write_encoder  # noqa: E402
+from tiny_seq2seq import write_llama  # noqa: E402
+
+from rag_compress.cli.app import app  # noqa: E402
+from rag_compress.models.projector import PROBE, MlpProjector, ProjectorConfig, ProjectorNetwork, llm_probe  # noqa: E402
+from rag_compress.models.soft_prompts import SoftPromptLLM  # noqa: E402
+from rag_compress.models.torch import SentenceTransformerEncoder  # noqa: E402
+
+TEXT = "the loire is a river in france. many castles stand near it, and it ends in the sea."
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A projector with random weights between a small encoder and a small Llama."""
+    base = tmp_path_factory.mktemp("xrag")
+    (base / "llm").mkdir()
+    llm, encoder = write_llama(base / "llm"), str(write_encoder(base / "encoder"))
+    vector = SentenceTransformerEncoder(encoder).encode([PROBE])[0]
+    table = SoftPromptLLM.load(llm, "cpu").model.get_input_embeddings()
+    config = ProjectorConfig(
+        len(vector), 32, encoder=encoder, normalized=True, llm=llm,
+        encoder_probe=tuple(vector.tolist()), llm_probe=tuple(llm_probe(table)),
+    )  # fmt: skip
+    MlpProjector(ProjectorNetwork(len(vector), 32), config).save(base / "projector")
+    (base / "doc.txt").write_text(TEXT)
+    return base
+
+
+def run(folder: Path, *options: str, query: str = "which river?") -> Any:
+    """Runs the command over one document."""
+    arguments = [
+        "compress",
+        query,
+        str(folder / "doc.txt"),
+        "--method",
+        "xrag",
+        "--projector",
+        str(folder / "projector"),
+    ]
+    return CliRunner().invoke(app, [*arguments, *options])
+
+
+def test_the_prompt(folder: Path) -> None:
+    """It has a placeholder for the document."""
+    result = run(folder)
+    assert result.exit_code == 0, result.output
+    assert "Background: <xRAG>\n\nQuestion: which river?" in result.stdout
+
+
+def test_json(folder: Path) -> None:
+    """It holds the soft tokens, as many as placeholders, and what was done."""
+    record = json.loads(run(folder, "-o", "json").stdout)
+    assert record["prompt"].count(record["placeholder"]) == len(record["soft_tokens"]) == 1
+    assert len(record["soft_tokens"][0][0]) == 32
+    assert record["compressed_tokens"] == 1
+    assert record["notes"]["projector"]["soft"] == 1
+
+
+def test_a_request(folder: Path) -> None:
+    """It is what a vLLM server takes."""
+    body = json.loads(run(folder, "-o", "request").stdout)
+    assert body["model"] == str(folder / "llm")
+    assert torch.load(io.BytesIO(base64.b64decode(body["prompt_embeds"])), weights_only=True).shape[1] == 32
+
+
+def test_exact_and_budget(folder: Path) -> None:
+    """A document that is needed word for word is text; with `--no-exact`, or without room, it is not."""
+    query = "how many castles?"
+    (folder / "doc.txt").write_text(TEXT + " there are 42 of them.")
+    assert "42 of them" in run(folder, query=query).stdout
+    assert "42 of them" not in run(folder, "--no-exact", query=query).stdout
+    assert "42 of them" not in run(folder, "--max-tokens", "5", query=query).stdout
+    assert "soft, " in run(folder, "-o", "view", "--no-exact").stdout
+    (folder / "doc.txt").write_text(TEXT)
+
+
+def test_what_it_refuses(folder: Path) -> None:
+    """Options of the other method, and a projector that is not there."""
+    assert "--threshold choose sentences" in str(run(folder, "--threshold", "0.5").exception)
+    runner, document = CliRunner(), str(folder / "doc.txt")
+    result = runner.invoke(app, ["compress", "q", document, "--method", "xrag"])
+    assert result.exit_code != 0
+    assert "needs --projector" in str(result.exception)
+    result = runner.invoke(app, ["compress", "q", document, "-o", "request"])
+    assert result.exit_code == 2
+    assert "for --method xrag" in result.stderr
