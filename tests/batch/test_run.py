@@ -6,6 +6,7 @@ import errno
 import gzip
 import json
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -275,6 +276,14 @@ def test_methods() -> None:
         make_stage("lexical", {"magic": 1}, PromptTemplate())
     with pytest.raises(InvalidInput, match="needs a model"):
         make_stage("biencoder", {}, PromptTemplate())
+
+
+def test_a_method_of_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module that stands where the command is given is found, though an installed command looks elsewhere."""
+    (tmp_path / "my_own.py").write_text("def method(options, template): return None\nmethod.rows = 7\n")
+    monkeypatch.setattr(sys, "path", [each for each in sys.path if each])
+    monkeypatch.chdir(tmp_path)
+    assert find_method("my_own:method").rows == 7
 
 
 def test_no_password_is_written() -> None:
