@@ -74,7 +74,8 @@ def test_the_table_of_postgresql(
     with psycopg.connect(made.address) as database:
         found = database.execute(query[-1].replace(" docs ", f" {made.table} ")).fetchall()
     assert sorted(i for i, _ in found) == [0, 1]
-    assert all(text and len(text) < len(TEXTS[i]) for i, text in found)
+    assert all(text for _, text in found)
+    assert any(len(text) < len(TEXTS[i]) for i, text in found)
     assert made.vectors is not None
     assert made.vectors() == dict.fromkeys(range(2), VECTOR)
 
