@@ -10,7 +10,6 @@ import json
 import os
 import platform
 import random
-import signal
 import subprocess
 import sys
 import tempfile
@@ -25,15 +24,17 @@ from rich.console import Console
 
 from eval.datasets import data_folder
 from eval.index_speed import passages
-from eval.results import Result
+from eval.kills import ENGINES, QUERY, Trial, engine_ways
+from eval.results import Result, find_result
 from eval.stores import KINDS, Made
 from rag_compress.batch.inputs import Input
 from rag_compress.batch.worker import Worker
 
 app = typer.Typer(no_args_is_help=True, help="Measures jobs over whole stores.")
-QUERY = "What does the program return when the file cannot be read?"
 _RUN = [sys.executable, "-m", "rag_compress", "run"]
 _LEXICAL = ["--method", "lexical", "--query", QUERY]
+_ON_RAY = ("jsonl", "parquet", "sqlite")
+"""Where a store is read and written does not depend on the engine: three of them stand for all."""
 _MACHINE = f"{platform.machine()}, {os.cpu_count()} cores"
 
 Data = Annotated[Path | None, typer.Option(help="The data folder (default: $RAG_COMPRESS_DATA).")]
@@ -62,47 +63,49 @@ def speed(
     if len(counts) > 1:
         low, high = (scores[f"lexical, {count:,} rows: peak MiB"] for count in (min(counts), max(counts)))
         scores["lexical: peak MiB, most rows over fewest"] = high / low
-    Console().print(
-        Result("python -m eval.batch speed", scores, {"machine": _MACHINE}).write("batch-speed").name, scores
-    )
+    _report("speed", scores)
 
 
 @app.command()
 def kill(
-    moments: Annotated[int, typer.Option(help="How often a run over each store is killed.")] = 30,
-    documents: Annotated[int, typer.Option(help="How many documents a store has.")] = 1000,
-    only: Annotated[str, typer.Option(help="One kind of store.")] = "",
+    kills: Annotated[int, typer.Option(help="How often runs over each store are killed.")] = 30,
+    documents: Annotated[int, typer.Option(help="How many documents a store has.")] = 400,
+    store: Annotated[str, typer.Option(help="One kind of store.")] = "",
+    engine: Annotated[str, typer.Option(help="local or ray: one of them.")] = "",
     data: Data = None,
 ) -> None:
-    """Kills runs at random moments and resumes them; writes `batch-kill.json`."""
+    """Kills runs at random moments and resumes them; adds its figures to `batch-kill.json`."""
     texts = _texts(data_folder(data), documents)
-    scores: dict[str, float] = {}
-    draw = random.Random(0)  # noqa: S311 - moments, not secrets
-    kinds = [(name, "local") for name in KINDS] + [("jsonl", "ray")]
-    for name, engine in kinds:
-        if only in ("", name):
-            key = name if engine == "local" else f"{name} on {engine}"
-            kills, same = _killed(name, engine, texts, moments, draw)
-            scores |= {f"{key}: kills": kills, f"{key}: rows as undisturbed, %": same}
-            Console(stderr=True).print(key, kills, same)
-    Console().print(Result("python -m eval.batch kill", scores, {"machine": _MACHINE}).write("batch-kill").name, scores)
+    for each in [name for name in ENGINES if engine in ("", name)]:
+        names = [store] if store else list(KINDS) if each == "local" else list(_ON_RAY)
+        with engine_ways(each) as ways:
+            for name in names:
+                start = time.perf_counter()
+                same = Trial(name, texts, ways).killed(kills, random.Random(f"{name} {each}"))  # noqa: S311 - moments
+                key = name if each == "local" else f"{name} on {each}"
+                scores = {f"{key}: kills": float(kills), f"{key}: rows as undisturbed, %": same}
+                _report("kill", {**scores, f"{key}: s": time.perf_counter() - start}, merge=True)
 
 
 @app.command()
 def stores(
     documents: Annotated[int, typer.Option(help="How many documents a store has.")] = 3000,
-    only: Annotated[str, typer.Option(help="One kind of store.")] = "",
+    store: Annotated[str, typer.Option(help="One kind of store.")] = "",
     data: Data = None,
 ) -> None:
-    """Reprocesses real documents in every store, twice, and after a change; writes `batch-stores.json`."""
-    scores: dict[str, float] = {}
+    """Reprocesses real documents in every store, twice, and after a change; adds its figures to `batch-stores.json`."""
     texts = _texts(data_folder(data), documents)
-    for name in KINDS:
-        if only in ("", name):
-            scores |= {f"{name}: {key}": value for key, value in _reprocessed(name, texts).items()}
-    Console().print(
-        Result("python -m eval.batch stores", scores, {"machine": _MACHINE}).write("batch-stores").name, scores
-    )
+    for name in [store] if store else KINDS:
+        figures = _reprocessed(name, texts)
+        _report("stores", {f"{name}: {key}": value for key, value in figures.items()}, merge=True)
+
+
+def _report(command: str, scores: dict[str, float], *, merge: bool = False) -> None:
+    """Writes and prints figures; `merge` adds them to those that are there, of other stores or engines."""
+    Console().print(command, scores)
+    earlier = find_result(f"batch-{command}") if merge else None
+    known = dict(earlier.scores) if earlier else {}
+    Result(f"python -m eval.batch {command}", known | scores, {"machine": _MACHINE}).write(f"batch-{command}")
 
 
 def _reprocessed(name: str, texts: dict[int, str | None]) -> dict[str, float]:
@@ -122,35 +125,6 @@ def _reprocessed(name: str, texts: dict[int, str | None]) -> dict[str, float]:
     return {**figures, "verified": 100.0 * verified, "s": seconds}
 
 
-def _killed(
-    name: str, engine: str, texts: dict[int, str | None], moments: int, draw: random.Random
-) -> tuple[int, float]:
-    """Returns how often runs were killed, and how many of the rows, in percent, were in the end as undisturbed."""
-    kills, shares, options = 0, [], ["--part-rows", "20", "--engine", engine, "--workers", "2"]
-    with tempfile.TemporaryDirectory() as place:
-        start = time.perf_counter()
-        _run(KINDS[name].make(_folder(place, "undisturbed"), texts), f"{place}/undisturbed/out", *options)
-        longest, undisturbed = time.perf_counter() - start, _exported(f"{place}/undisturbed/out")
-        for attempt in range(10 * moments):
-            made, out = KINDS[name].make(_folder(place, str(attempt)), texts), f"{place}/{attempt}/out"
-            while kills < moments and not _ends_before(made, out, draw.uniform(0, longest), options):
-                kills += 1
-            _run(made, out, *options)
-            found = _exported(out)
-            shares.append(
-                100 * sum(a == b for a, b in zip(found, undisturbed, strict=False)) / max(len(found), len(texts))
-            )
-            if kills >= moments:
-                break
-    return kills, min(shares)
-
-
-def _folder(place: str, name: str) -> Path:
-    folder = Path(place) / name
-    folder.mkdir()
-    return folder
-
-
 def _command(made: Made, out: str, *options: str) -> list[str]:
     table = ["--table", made.table] if made.table else []
     return [*_RUN, made.address, out, *_LEXICAL, *table, "--progress", "none", *options]
@@ -158,16 +132,6 @@ def _command(made: Made, out: str, *options: str) -> list[str]:
 
 def _run(made: Made, out: str, *options: str) -> None:
     subprocess.run(_command(made, out, *options), check=True, stderr=subprocess.DEVNULL)
-
-
-def _ends_before(made: Made, out: str, seconds: float, options: Sequence[str]) -> bool:
-    """Starts a run and kills it after so many seconds; returns whether it had ended by itself."""
-    with subprocess.Popen(_command(made, out, *options), stderr=subprocess.DEVNULL) as process:
-        try:
-            return process.wait(seconds) == 0
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            return False
 
 
 def _exported(out: str) -> list[dict[str, Any]]:

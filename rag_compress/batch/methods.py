@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from rag_compress.compressors.abstractive import AbstractiveCompressor
+from rag_compress.compressors.chunking import Chunking
 from rag_compress.compressors.extractive import ExtractiveCompressor
+from rag_compress.compressors.offline import EachDocument
 from rag_compress.errors import InvalidInput
+from rag_compress.models.named import named_summarizer
+from rag_compress.named import named_object
 from rag_compress.prompts import PromptTemplate
 from rag_compress.scorers.classifier import BUNDLED, ClassifierScorer
 from rag_compress.selection import Selection
@@ -28,25 +32,26 @@ class Method:
         needs_query: Whether it compresses for a question; one that does not keeps a text that it would leave empty.
         threads: Whether it uses every core from within one process; otherwise each core gets a process.
         rows: How many rows make a part: what a crash may cost, some seconds of work.
-        weights: Returns the file that decides what the model says, if there is one.
+        weights: Returns the files that decide what the model says.
     """
 
     make: Callable[[Options, PromptTemplate], Stage]
     needs_query: bool = True
     threads: bool = False
     rows: int = 1000
-    weights: Callable[[Options], Path | None] = lambda _: None
+    weights: Callable[[Options], Sequence[Path]] = lambda _: ()
 
     def fingerprint(self, options: Options) -> str | None:
         """Returns the hash of the model's weights, `None` without any."""
-        file = self.weights(options)
-        if file is None:
-            return None
-        try:
-            with file.open("rb") as content:
-                return hashlib.file_digest(content, "sha256").hexdigest()[:16]
-        except OSError as error:
-            raise InvalidInput(f"{file} cannot be read: {error.strerror}") from error
+        seen = hashlib.sha256()
+        files = self.weights(options)
+        for file in files:
+            try:
+                with file.open("rb") as content:
+                    hashlib.file_digest(content, lambda: seen)
+            except OSError as error:
+                raise InvalidInput(f"{file} cannot be read: {error.strerror}") from error
+        return seen.hexdigest()[:16] if files else None
 
 
 def _classifier(options: Options, template: PromptTemplate) -> Stage:
@@ -63,23 +68,55 @@ def _biencoder(options: Options, template: PromptTemplate) -> Stage:
     from rag_compress.models.torch import SentenceTransformerEncoder
     from rag_compress.scorers.biencoder import BiEncoderScorer
 
-    model, rest = _without(options, "model")
-    if model is None:
-        raise InvalidInput("The method biencoder needs a model: --option model=NAME_OR_FOLDER")
+    model, rest = _needed(options, "biencoder", "NAME_OR_FOLDER")
     return ExtractiveCompressor(
         BiEncoderScorer(SentenceTransformerEncoder(model)), Selection(**rest, template=template)
     )
 
 
-def _classifier_weights(options: Options) -> Path:
+def _summary(options: Options, template: PromptTemplate) -> Stage:
+    model, rest = _needed(options, "summary", "FOLDER or module:object")
+    lead = ExtractiveCompressor.lexical()  # without a question no score is worth a model's time
+    return EachDocument(_writer(model, {"keywords": 8, "fallback": lead, **rest}, template))
+
+
+def _abstractive(options: Options, template: PromptTemplate) -> Stage:
+    model, rest = _needed(options, "abstractive", "FOLDER or module:object")
+    threshold, rest = _without(rest, "threshold")
+    extract = ExtractiveCompressor.default(**({} if threshold is None else {"threshold": threshold}), template=template)
+    return extract >> _writer(model, {"fallback": extract, **rest}, template)
+
+
+def _writer(model: str, options: Options, template: PromptTemplate) -> AbstractiveCompressor:
+    """Returns the compressor of a summarizer, its chunks short enough for the model's window, if that is known."""
+    summarizer, chunking = named_summarizer(model), Chunking()
+    if window := getattr(summarizer, "max_source_tokens", None):
+        chunking = Chunking(max_tokens=min(chunking.max_tokens, max(1, window * 3 // 4)))
+    return AbstractiveCompressor(summarizer, chunking=chunking, template=template, **options)
+
+
+def _classifier_weights(options: Options) -> list[Path]:
     folder = Path(options["model"]) if "model" in options else BUNDLED
-    return folder / "model.int8.onnx"
+    return [folder / "model.int8.onnx"]
+
+
+def _summarizer_weights(options: Options) -> list[Path]:
+    """Returns the files of a trained model; what stands behind `module:object` is known by its name only."""
+    folder = Path(options.get("model", ""))
+    files = sorted(folder.iterdir()) if "model" in options and folder.is_dir() else []
+    return [file for file in files if file.suffix in {".safetensors", ".bin", ".json", ".model"}]
+
+
+def _abstractive_weights(options: Options) -> list[Path]:
+    return [*_summarizer_weights(options), *(_classifier_weights({}) if ClassifierScorer.is_available() else [])]
 
 
 METHODS: dict[str, Method] = {
     "classifier": Method(_classifier, threads=True, weights=_classifier_weights),
     "lexical": Method(_lexical),
     "biencoder": Method(_biencoder, threads=True),
+    "summary": Method(_summary, needs_query=False, threads=True, rows=64, weights=_summarizer_weights),
+    "abstractive": Method(_abstractive, threads=True, rows=64, weights=_abstractive_weights),
 }
 """By the name that `--method` takes."""
 
@@ -97,20 +134,17 @@ def resolve(name: str) -> str:
 def find_method(name: str) -> Method:
     """Returns a method by name, or `module:function`, which makes a stage of options and a template.
 
-    The attributes of the function `needs_query`, `threads` and `rows` say what those of `Method` say.
+    Modules of the current folder are found too. The attributes of the function `needs_query`, `threads` and `rows` say
+    what those of `Method` say.
 
     Raises:
         InvalidInput: There is none.
     """
     if name in METHODS:
         return METHODS[name]
-    module, _, function = name.partition(":")
-    if not function:
+    if ":" not in name:
         raise InvalidInput(f"No method {name!r}: give {DEFAULT}, {', '.join(METHODS)}, or module:function")
-    try:
-        make = getattr(import_module(module), function)
-    except (ImportError, AttributeError) as error:
-        raise InvalidInput(f"The method {name!r} cannot be imported: {error}") from error
+    make = named_object(name)
     known = {field: getattr(make, field) for field in ("needs_query", "threads", "rows") if hasattr(make, field)}
     return Method(make, **known)
 
@@ -126,6 +160,14 @@ def make_stage(name: str, options: Options, template: PromptTemplate) -> Stage:
         return find_method(name).make(options, template)
     except TypeError as error:
         raise InvalidInput(f"The method {name!r} does not take these options: {dict(options)} ({error})") from error
+
+
+def _needed(options: Options, method: str, kind: str) -> tuple[str, dict[str, Any]]:
+    """Returns the model, which a method cannot do without, and the other options."""
+    model, rest = _without(options, "model")
+    if not isinstance(model, str) or not model:
+        raise InvalidInput(f"The method {method} needs a model: --option model={kind}")
+    return model, rest
 
 
 def _without(options: Options, name: str) -> tuple[Any, dict[str, Any]]:

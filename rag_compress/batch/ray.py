@@ -76,7 +76,7 @@ class RayEngine:
         local: dict[str, Any] = {} if self.address else {"include_dashboard": False}
         try:
             ray.init(address=self.address, log_to_driver=False, logging_level="ERROR", **local)
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except Exception as error:  # a node that starts too slowly is a bare one
             raise JobError(f"The Ray cluster {self.address or 'here'} cannot be reached: {error}") from error
 
     def _room(self, ray: Any) -> int:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from rag_compress.batch.inputs import Input
 from rag_compress.batch.methods import find_method, make_stage
-from rag_compress.errors import MissingExtra
+from rag_compress.errors import InvalidInput, MissingExtra, ModelError
 from rag_compress.prompts import PromptTemplate, join_segments
 from rag_compress.stages import Stage
 from rag_compress.stores.protocol import Value
@@ -19,6 +19,8 @@ from rag_compress.types import Context, Segment
 
 BATCH_ROWS, BATCH_CHARACTERS = 64, 500_000
 """What a stage gets at once, at most (a longer row comes alone)."""
+_VERDICTS = {ModelError.__name__, InvalidInput.__name__}
+"""What a summarizer says of a text; all other errors are of the moment."""
 _SHOWN = 1500
 """Characters of an example."""
 
@@ -99,6 +101,8 @@ class Worker:
         return [outcome._replace(seconds=each * _characters(row)) for row, outcome in zip(batch, outcomes, strict=True)]
 
     def _outcome(self, row: Input, context: Context) -> Outcome:
+        if failure := _failure(context):
+            return Outcome(None, error=f"{failure}: the summarizer did not write")
         texts = _texts(context)
         if not self._needs_query:
             texts = [text if text.strip() else whole for text, (_, whole) in zip(texts, row.documents, strict=True)]
@@ -116,6 +120,19 @@ def _texts(context: Context) -> list[str]:
     for segment in context.segments:
         kept[segment.spans[0].doc_id].append(segment)
     return [join_segments(document, kept[document.id]) for document in context.documents]
+
+
+def _failure(context: Context) -> str | None:
+    """Returns the error that kept a summarizer from writing, such as a time-out, which another run may not meet.
+
+    The extract that stands in would otherwise pass for the result for ever. It is the result where the model wrote, or
+    could not read the text, and would do so again.
+    """
+    for notes in (context.notes, *context.notes.get("each", ())):
+        for reason in notes.get("abstractive", {}).get("stood_in", ()):
+            if reason.isidentifier() and reason not in _VERDICTS:
+                return str(reason)
+    return None
 
 
 def _pieces(context: Context) -> tuple[tuple[bool, str], ...]:

@@ -32,7 +32,10 @@ def run(
     table: Annotated[str | None, typer.Option(help="The table or collection.")] = None,
     method: Annotated[
         str | None,
-        typer.Option(help="extractive (the best at hand), classifier, lexical, biencoder, or module:function."),
+        typer.Option(
+            help="extractive (the best at hand), classifier, lexical, biencoder, summary, abstractive, or "
+            "module:function of your own."
+        ),
     ] = None,
     threshold: Annotated[float | None, typer.Option(help="Keep what scores at least this.")] = None,
     max_tokens: Annotated[int | None, typer.Option(help="The most tokens of a result.")] = None,

@@ -73,8 +73,8 @@ def train_summarizer(
 
     The fields of the data are in docs/abstractive.md.
     """
-    from rag_compress.cli.named import named_object
     from rag_compress.cli.view import stderr
+    from rag_compress.named import named_object
     from rag_compress.training.distillation import Distillation
     from rag_compress.training.summarizer import SummarizerTraining, train
 

@@ -8,7 +8,7 @@ summarizer is held to the source by the grounding check, and the document's keyw
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from rag_compress.prompts import PromptTemplate
 from rag_compress.stages import Stage
@@ -30,6 +30,38 @@ def summarize_documents(documents: Iterable[Document | str], compressor: Stage) 
     originals = as_documents(documents)
     contexts = compressor([Context.whole("", [document]) for document in originals])
     return [_shortened(document, context) for document, context in zip(originals, contexts, strict=True)]
+
+
+@dataclass(frozen=True)
+class EachDocument(Stage):
+    """Compresses each document alone and without the question: what it becomes serves every question.
+
+    A budget of the compressor holds for each document. Its notes, one for each document, are in `notes["each"]`.
+
+    Attributes:
+        compressor: Gets each document with an empty query.
+    """
+
+    compressor: Stage
+
+    def __call__(self, batch: Sequence[Context]) -> list[Context]:
+        """Returns each context with what the compressor made of its documents, in order."""
+        batch = list(batch)
+        alone = [_alone(context, document) for context in batch for document in context.documents]
+        done = iter(self.compressor(alone))
+        return [_together(context, [next(done) for _ in context.documents]) for context in batch]
+
+
+def _alone(context: Context, document: Document) -> Context:
+    segments = tuple(each for each in context.segments if each.spans[0].doc_id == document.id)
+    return Context("", (document,), segments)
+
+
+def _together(context: Context, done: Sequence[Context]) -> Context:
+    segments = tuple(segment for each in done for segment in each.segments)
+    dropped = (*context.dropped, *(segment for each in done for segment in each.dropped))
+    notes = {**context.notes, "each": [each.notes for each in done]}
+    return replace(context, segments=segments, dropped=dropped, notes=notes)
 
 
 def _shortened(document: Document, context: Context) -> Document:

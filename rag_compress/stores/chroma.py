@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from rag_compress.errors import InvalidInput, MissingExtra
+from rag_compress.errors import MissingExtra
 from rag_compress.stores.files import is_remote
 from rag_compress.stores.protocol import Columns, Derived, Part, Row, reporting, split
-from rag_compress.stores.table import as_row, values
+from rag_compress.stores.table import as_row, check_table, values
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,7 @@ class Chroma:
     columns: Columns
 
     def __post_init__(self) -> None:
-        if self.table is None:
-            raise InvalidInput(f"{self.address}: name the collection with --table")
+        check_table(self.address, self.table, "collection")
         _chromadb()
 
     def parts(self, rows: int) -> Iterator[Part]:

@@ -68,7 +68,7 @@ class JsonLines:
 
     def _row(self, line: bytes, place: str) -> Row:
         try:
-            record = json.loads(line)
+            record = json.loads(line.decode("utf-8", "surrogatepass"))  # of bytes json would guess, UTF-16 as well
         except UnicodeDecodeError as error:
             return Row(place, {}, f"is not UTF-8 text (byte {error.start} of the line)")
         except (ValueError, RecursionError) as error:

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rag_compress.errors import InvalidInput, MissingExtra, StoreError
+from rag_compress.errors import MissingExtra, StoreError
 from rag_compress.stores.parquet import arrow
 from rag_compress.stores.protocol import Columns, Derived, Part, Row, reporting, split
-from rag_compress.stores.table import as_row, check_columns, values
+from rag_compress.stores.table import as_row, bad_id, check_columns, check_table, values
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,7 @@ class LanceDb:
     columns: Columns
 
     def __post_init__(self) -> None:
-        if self.table is None:
-            raise InvalidInput(f"{self.address}: name the table with --table")
+        check_table(self.address, self.table)
         _lancedb()
 
     def parts(self, rows: int) -> Iterator[Part]:
@@ -36,6 +35,7 @@ class LanceDb:
         table, c, read = self._open(), self.columns, 0
         names = table.schema.names
         check_columns(self.table or "", c, names)
+        self._check_ids(table)
         total = table.count_rows()
         names = [*c.read, *(name for name in (c.out, c.note) if name in names)]
         for batch in table.search().select(names).limit(None).to_batches(rows):
@@ -62,6 +62,15 @@ class LanceDb:
                 groups = [([c.text, c.note], good), ([c.note], bad)]
             for names, group in groups:
                 self._merge(table, names, group)
+
+    def _check_ids(self, table: Any) -> None:
+        """Raises `InvalidInput` unless the ids tell rows apart: results would go to the wrong rows, or to none."""
+        ids = table.search().select([self.columns.id]).limit(None).to_arrow()[self.columns.id]
+        counts = ids.value_counts()
+        repeated = (counts.field("counts").to_numpy() > 1).nonzero()[0]
+        if ids.null_count or len(repeated):
+            own = None if ids.null_count else counts[int(repeated[0])]["values"].as_py()
+            raise bad_id(self.table or "", self.columns, own)
 
     def _merge(self, table: Any, names: Sequence[str], rows: Sequence[tuple[Row, Derived]]) -> None:
         pa = arrow()

@@ -7,9 +7,9 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from rag_compress.errors import InvalidInput, MissingExtra
+from rag_compress.errors import MissingExtra
 from rag_compress.stores.protocol import Columns, Derived, Part, Row, reporting
-from rag_compress.stores.table import Statements, pages, values
+from rag_compress.stores.table import Statements, check_table, pages, values
 
 _PRESENT = """\
 SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped ORDER BY attnum"""
@@ -30,8 +30,7 @@ class Postgres:
     columns: Columns
 
     def __post_init__(self) -> None:
-        if self.table is None:
-            raise InvalidInput("Name the table with --table")
+        check_table("PostgreSQL", self.table)  # the address may hold a password
         _psycopg()
 
     def parts(self, rows: int) -> Iterator[Part]:

@@ -7,10 +7,10 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
-from rag_compress.errors import InvalidInput, MissingExtra, StoreError
+from rag_compress.errors import MissingExtra, StoreError
 from rag_compress.stores.files import is_remote
 from rag_compress.stores.protocol import Columns, Derived, Part, Row, reporting, split
-from rag_compress.stores.table import as_row
+from rag_compress.stores.table import as_row, check_table
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,7 @@ class Qdrant:
     columns: Columns
 
     def __post_init__(self) -> None:
-        if self.table is None:
-            raise InvalidInput(f"{self.address}: name the collection with --table")
+        check_table(self.address, self.table, "collection")
         _qdrant()
 
     def parts(self, rows: int) -> Iterator[Part]:

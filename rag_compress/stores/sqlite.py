@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rag_compress.errors import InvalidInput, StoreError
+from rag_compress.errors import StoreError
 from rag_compress.stores.protocol import Columns, Derived, Part, Row, reporting
-from rag_compress.stores.table import Statements, pages, quoted, values
+from rag_compress.stores.table import Statements, check_table, pages, quoted, values
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,7 @@ class Sqlite:
     columns: Columns
 
     def __post_init__(self) -> None:
-        if self.table is None:
-            raise InvalidInput(f"{self.address}: name the table with --table")
+        check_table(self.address, self.table)
         if not Path(self.address).is_file():
             raise StoreError(f"{self.address}: no such file")
 

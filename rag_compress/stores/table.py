@@ -90,7 +90,7 @@ def pages(query: Query, statements: Statements, present: Sequence[str], rows: in
     c = statements.columns
     check_columns(statements.table, c, present)
     if found := query(statements.repeated, []):
-        raise InvalidInput(f"{statements.table}: the id {found[0][0]!r} in {c.id!r} is null or there twice")
+        raise bad_id(statements.table, c, found[0][0])
     ((total,),) = query(statements.count, [])
     names = [*c.read, *(name for name in (c.out, c.note) if name in present)]
     read, last = 0, None
@@ -103,6 +103,21 @@ def pages(query: Query, statements: Statements, present: Sequence[str], rows: in
             yield Part(found_rows, None, min(read / total, 1.0) if total else 1.0)
 
 
+def check_table(where: str, table: str | None, kind: str = "table") -> None:
+    """Checks that a table is named, in a store that has several.
+
+    Args:
+        where: The store.
+        table: The name.
+        kind: What the store calls its tables.
+
+    Raises:
+        InvalidInput: It is not.
+    """
+    if table is None:
+        raise InvalidInput(f"{where}: name the {kind} with --table")
+
+
 def check_columns(table: str, columns: Columns, present: Sequence[str]) -> None:
     """Checks that a table has what is to be read.
 
@@ -112,6 +127,11 @@ def check_columns(table: str, columns: Columns, present: Sequence[str]) -> None:
     if missing := [name for name in columns.read if name not in present]:
         known = ", ".join(map(repr, present)) or "none: is there such a table?"
         raise InvalidInput(f"{table} has no column {missing[0]!r}; its columns are {known}")
+
+
+def bad_id(table: str, columns: Columns, own: Any) -> InvalidInput:
+    """Returns the error of a table whose ids do not tell its rows apart."""
+    return InvalidInput(f"{table}: the id {own!r} in {columns.id!r} is null or there twice")
 
 
 def as_row(fields: dict[str, Any], columns: Columns) -> Row:

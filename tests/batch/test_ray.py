@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -33,6 +34,16 @@ def test_the_same_output(tmp_path: Path) -> None:
     assert run(source, tmp_path / "ray", RayEngine(workers=2)).tally.fresh == 40
     for part in (tmp_path / "local").glob("part-*"):
         assert part.read_bytes() == (tmp_path / "ray" / part.name).read_bytes()
+
+
+def test_a_node_that_does_not_start() -> None:
+    """Whatever Ray raises when it starts is an error that says so."""
+
+    def init(**_: object) -> None:
+        raise Exception("The current node timed out during startup")
+
+    with pytest.raises(JobError, match="here cannot be reached: The current node timed out"):
+        RayEngine()._connect(SimpleNamespace(init=init))
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -6,6 +6,7 @@ import errno
 import gzip
 import json
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -277,45 +278,15 @@ def test_methods() -> None:
         make_stage("biencoder", {}, PromptTemplate())
 
 
+def test_a_method_of_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module that stands where the command is given is found, though an installed command looks elsewhere."""
+    (tmp_path / "my_own.py").write_text("def method(options, template): return None\nmethod.rows = 7\n")
+    monkeypatch.setattr(sys, "path", [each for each in sys.path if each])
+    monkeypatch.chdir(tmp_path)
+    assert find_method("my_own:method").rows == 7
+
+
 def test_no_password_is_written() -> None:
     """The address in the job's settings has no password."""
     job = Job("postgresql://me:secret@host/db", Worker("lexical"), query="q", table="t")
     assert job.settings["source"] == "postgresql://me@host/db"
-
-
-def bad_lines() -> list[bytes]:
-    """Fifty kinds of bad rows, as lines."""
-    values: list[Any] = [None, 3, 3.5, True, {}, {"a": 1}, [None], [3], [["x"]], [{}], [{"text": None}], [{"text": 3}]]
-    values += [[{"title": 3, "text": "x"}], "", " ", "\n\t", "\x00", "\u202e abc", "\ud800", "\udfff\ud800", "😀" * 50]
-    values += ["x" * 5_000_000, "a. " * 20_000, "\u0301" * 1000, "﷽" * 100, "<script>alert(1)</script>", "[1] [2]"]
-    values += ["\x1b[31m", "\\", '"', "{text}", "\r\n\r\n", "\u2028\u2029", "\ufeff"]
-    lines = [json.dumps({"id": i, "text": value}).encode() for i, value in enumerate(values)]
-    lines += [b'{"id": 1}', b"{}", b"[]", b"3", b'"text"', b"null", b"NaN", b'{"text": NaN}', b'{"text": "cut']
-    lines += [b'{"text": "\xff\xfe"}', b"\xff\xff\xff", b"\x00", b"not JSON", b'{"id": {"a": [1]}, "text": "x. y"}']
-    return [
-        *lines,
-        b'{"text": 1e999}',
-        b'{"id": 1, "text": "the same id. x"}',
-        b"[" * 100_000,
-        b'{"id": NaN, "text": "x."}',
-    ]
-
-
-@pytest.mark.parametrize("mode", WriteMode)
-def test_bad_rows(tmp_path: Path, mode: WriteMode) -> None:
-    """Each of fifty kinds of bad rows ends as a result or as an error row, and none stops the run."""
-    lines = bad_lines()
-    assert len(lines) >= 50
-    (tmp_path / "a.jsonl").write_bytes(b"\n".join(lines))
-    tally = run(tmp_path / "a.jsonl", tmp_path / "out", rows=20, mode=mode).tally
-    assert tally.rows == len(lines)
-    rows = [
-        json.loads(line)
-        for file in sorted((tmp_path / "out").glob("part*"))
-        for line in file.read_bytes().split(b"\n")[:-1]
-    ]
-    assert len(rows) == len(lines)
-    notes = [row["compressed_note"] for row in rows]
-    assert sum("error" in note for note in notes) == tally.errors > 15
-    assert all(("error" in note) != ("content" in note) for note in notes)
-    assert list(check_job(JobFolder(str(tmp_path / "out")))) == []
