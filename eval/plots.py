@@ -54,6 +54,22 @@ def plot_mean(curves: Curves, shares: Sequence[float], file: Path, title: str) -
     _save(figure, file)
 
 
+def plot_bars(groups: Mapping[str, Mapping[str, float]], label: str, file: Path) -> None:
+    """Writes groups of bars beside each other, with a legend."""
+    figure, axis = plt.subplots(figsize=(6.4, 3.6))
+    width = 0.8 / len(groups)
+    for number, (name, bars) in enumerate(groups.items()):
+        places = [i + width * (number - (len(groups) - 1) / 2) for i in range(len(bars))]
+        axis.bar(places, list(bars.values()), width, label=name, color=_MORE_COLOURS[number])
+    names = list(next(iter(groups.values())))
+    axis.set_xticks(range(len(names)), names)
+    axis.set_ylabel(label)
+    axis.axhline(0, color="black", linewidth=0.6)
+    axis.legend(frameon=False)
+    figure.tight_layout()
+    _save(figure, file)
+
+
 def plot_speed(rates: Mapping[str, float], qualities: Mapping[str, float], file: Path) -> None:
     """Writes speed against quality; systems whose quality is not known stand at the bottom."""
     figure, axis = plt.subplots(figsize=(7.2, 4.4))

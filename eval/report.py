@@ -13,6 +13,7 @@ from eval.report_frameworks import framework_sections
 from eval.report_reader import reader_sections
 from eval.report_readme import write_figures
 from eval.report_retrieval import retrieval_sections
+from eval.report_soft import soft_sections
 from eval.report_speed import import_sections, index_sections, speed_sections
 
 FOLDER = Path(__file__).parent
@@ -30,7 +31,7 @@ and all are from test splits, on which nothing was tuned.
 def main() -> None:
     """Writes `eval/RESULTS.md`, `eval/plots/` and the figures in the README."""
     parts = [_INTRODUCTION, *extractive_sections(FOLDER / "plots"), *reader_sections(), *retrieval_sections()]
-    parts += [*summary_sections(), *grounding_sections()]
+    parts += [*summary_sections(), *grounding_sections(), *soft_sections(FOLDER / "plots")]
     parts += [*speed_sections(FOLDER / "plots"), *framework_sections(), *index_sections(), *batch_sections()]
     parts += [*import_sections()]
     (FOLDER / "RESULTS.md").write_text("\n".join(f"{part.rstrip()}\n" for part in parts), encoding="utf-8")

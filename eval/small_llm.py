@@ -1,8 +1,9 @@
 """Trains a small causal LLM that reads: `python -m eval.small_llm --out FOLDER`.
 
 No pretrained LLM can be had without a hub, and xRAG needs one. This one has the shape of Qwen2 and a chat template. It
-learns to go on with a text, to repeat a text that it was given, and to answer from a passage, also without one. It
-never sees the test splits. Interrupted, it goes on where it was.
+learns to go on with a text, to repeat one that it was given, and to answer from a passage, also without one; and in a
+second run (`--start FOLDER --keywords 0.6`), to make something of a few words. It never sees the test splits, nor any
+soft token. Interrupted, it goes on where it was.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ _ANY = re.compile(r"\b\w+(?: \w+)?\b")
 
 Row = tuple[list[int], int]
 """Token ids, and where what the model should say begins."""
-_EVERY, _RATE = 8, 1e-3
+_EVERY = 8
 
 
 class Reading(NamedTuple):
@@ -116,8 +117,8 @@ def cloze_of(piece: str, rng: random.Random) -> Reading | None:
 class Corpus:
     """Draws training examples; which ones depends on the seed and the number of the pool alone."""
 
-    def __init__(self, data: Path, tokenizer: Any, seed: int) -> None:
-        self.tokenizer, self.seed = tokenizer, seed
+    def __init__(self, data: Path, tokenizer: Any, seed: int, keywords: float = 0.0) -> None:
+        self.tokenizer, self.seed, self.keywords = tokenizer, seed, keywords
         questions = [q for name in ("squad", "hotpotqa") for q in read_questions(data, name, "train")]
         self.readings = [reading for question in questions for reading in read_pieces(question)]
         texts = {p.text for q in questions for p in q.passages}
@@ -155,10 +156,17 @@ class Corpus:
             return [1, *ids], len(ids) + 1
         if kind == "repeat":
             piece = rng.choice(self.pieces)
-            return self._turn(rng.choice(PARAPHRASES).format(context=piece), piece)
+            return self._turn(rng.choice(PARAPHRASES).format(context=self._read(piece, rng)), piece)
         reading = self._reading(rng)
         form = BACKGROUND if kind == "answer" else NO_BACKGROUND
-        return self._turn(form.format(context=reading.passage, query=reading.query), reading.answer)
+        return self._turn(form.format(context=self._read(reading.passage, rng), query=reading.query), reading.answer)
+
+    def _read(self, passage: str, rng: random.Random) -> str:
+        """Returns a passage, or some of its longer words in any order: what it is about, and not what it says."""
+        if rng.random() >= self.keywords:
+            return passage
+        words = sorted(set(re.findall(r"\w{4,}", passage)))
+        return " ".join(rng.sample(words, min(len(words), rng.randint(1, 12))))
 
     def _reading(self, rng: random.Random) -> Reading:
         while True:
@@ -250,19 +258,22 @@ def _loss(model: Any, rows: Sequence[Row], *, answers_only: bool = False) -> Any
         weights[i, : len(row)] = 0.0 if answers_only else 1.0
         weights[i, answer : len(row)] = _ANSWER_WEIGHT
     losses = torch.nn.functional.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
-    loss: Any = (losses * weights[:, 1:].flatten()).sum() / weights[:, 1:].sum()
+    return (losses * weights[:, 1:].flatten()).sum() / weights[:, 1:].sum()
 
 
 def main(
     out: Annotated[Path, typer.Option(help="The folder for the model; a run in it is resumed.")],
     steps: Annotated[int, typer.Option(help="Updates in all.")] = 6000,
     minutes: Annotated[float, typer.Option(help="The most time; the learning rate falls to 0 by then.")] = 48.0,
+    rate: Annotated[float, typer.Option(help="The highest learning rate.")] = 1e-3,
+    keywords: Annotated[float, typer.Option(help="The share of passages of which it reads some words alone.")] = 0.0,
+    start: Annotated[Path | None, typer.Option(help="A folder with a model to go on from.")] = None,
     seed: Annotated[int, typer.Option(help="Of every random choice.")] = 0,
     data: Annotated[Path | None, typer.Option(help="The data folder (default: $RAG_COMPRESS_DATA).")] = None,
 ) -> None:
     """Train the model and write it, with its tokenizer, as any model of transformers."""
     out.mkdir(parents=True, exist_ok=True)
-    run = _Run(out, data_folder(data), seed)
+    run = _Run(out, data_folder(data), seed, rate, keywords, start)
     while (done := max(run.state["step"] / steps, run.minutes / minutes)) < 1:
         for batch in run.corpus.batches(run.state["pool"]):
             run.advance(batch, min(1.0, done))
@@ -276,15 +287,15 @@ def main(
 class _Run:
     """The state of a training run."""
 
-    def __init__(self, out: Path, data: Path, seed: int) -> None:
+    def __init__(self, out: Path, data: Path, seed: int, rate: float, keywords: float, start: Path | None) -> None:
         torch.manual_seed(seed)
         if not (out / "tokenizer.json").exists():
             make_tokenizer(data).save_pretrained(out)
-        self.file = out / NAME
-        self.model = make_model()
-        self.corpus = Corpus(data, PreTrainedTokenizerFast.from_pretrained(out), seed)
+        self.file, self.rate = out / NAME, rate
+        self.model = Qwen2ForCausalLM.from_pretrained(start).train() if start else make_model()
+        self.corpus = Corpus(data, PreTrainedTokenizerFast.from_pretrained(out), seed, keywords)
         self.probes = self.corpus.probes(data)
-        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=_RATE, betas=(0.9, 0.95), weight_decay=0.05)
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=rate, betas=(0.9, 0.95), weight_decay=0.05)
         self.state: dict[str, Any] = {"step": 0, "pool": 0, "spent": 0.0, "tokens": 0}
         self.losses: list[float] = []
         if self.file.exists():
@@ -292,7 +303,7 @@ class _Run:
             self.model.load_state_dict(saved["model"])
             self.optimizer.load_state_dict(saved["optimizer"])
             self.state = saved["state"]
-        self.started = time.monotonic() - self.state["spent"]
+        self.started: float = time.monotonic() - self.state["spent"]
 
     @property
     def minutes(self) -> float:
@@ -302,7 +313,7 @@ class _Run:
     def advance(self, batch: Sequence[Row], done: float) -> None:
         """Makes one update, when this share of the run is done."""
         fall = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done))
-        self.optimizer.param_groups[0]["lr"] = _RATE * min(1.0, (self.state["step"] + 1) / 150) * fall
+        self.optimizer.param_groups[0]["lr"] = self.rate * min(1.0, (self.state["step"] + 1) / 150) * fall
         loss = _loss(self.model, batch)
         self.optimizer.zero_grad()
         loss.backward()

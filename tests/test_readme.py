@@ -13,10 +13,10 @@ import rag_compress
 ROOT = Path(__file__).parent.parent
 
 
-DOCS = [ROOT / "README.md", ROOT / "docs" / "abstractive.md"]
+DOCS = [ROOT / "README.md", ROOT / "docs" / "abstractive.md", ROOT / "docs" / "xrag.md"]
 
 
-@pytest.mark.parametrize("where", [*DOCS, rag_compress], ids=["README", "abstractive", "package"])
+@pytest.mark.parametrize("where", [*DOCS, rag_compress], ids=["README", "abstractive", "xrag", "package"])
 def test_examples(where: Path | ModuleType) -> None:
     """Every example gives exactly the output that stands below it."""
     if isinstance(where, Path):

@@ -103,6 +103,8 @@ class Worker:
     def _outcome(self, row: Input, context: Context) -> Outcome:
         if failure := _failure(context):
             return Outcome(None, error=f"{failure}: the summarizer did not write")
+        if context.is_soft:
+            raise InvalidInput("A job writes text, and this method makes soft tokens: keep vectors in a dense index")
         texts = _texts(context)
         if not self._needs_query:
             texts = [text if text.strip() else whole for text, (_, whole) in zip(texts, row.documents, strict=True)]

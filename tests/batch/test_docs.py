@@ -16,8 +16,8 @@ from rag_compress.cli import main
 from rag_compress.stores import open_store  # noqa: F401 - loaded before the working directory changes
 
 PAGE = (Path(__file__).parent.parent.parent / "docs" / "batch.md").read_text(encoding="utf-8")
-ELSEWHERE = ("postgresql:", "s3:", "psql", "ray start", "--engine ray")
-"""Commands that need a server."""
+ELSEWHERE = ("postgresql:", "s3:", "psql", "ray start", "--engine ray", "xrag")
+"""Commands that need a server, or a model."""
 TEXTS = ["The Loire is a river in France. Bread is baked.", "The Rhine rises in the Alps. It is long."]
 
 
