@@ -15,11 +15,12 @@ _GROUNDING = """\
 `python -m eval.grounding --set SET`
 
 Human summaries, the first 300 of each test split. **Rejected** is the share of their sentences that the check rejects
-as they are; each rejection counts as wrong, though some of these sentences do say what their source does not
-(wikisplit adds facts, scitldr was written from the whole paper). **Caught** is the share of spoiled sentences that it
-rejects, by the kind of spoiling; beside it, how many there were. "Another name of the source" takes the place of a
-name in a sentence; "exchanged" are two names of one sentence. The last columns are the words that their source does
-not hold, in the spoiled sentences and in what the check leaves of them.
+as they are. Each counts as wrong, though not all are: of 45 read on wikisplit's dev split, 41 say what their source
+does not (a new name, date or number); of 45 on scitldr's, written from the whole paper, 6 do, and the others say it in
+other words. **Caught** is the share of spoiled sentences that it rejects, by the kind of spoiling; beside it, how many
+there were. "Another name of the source" takes the place of a name in a sentence; "exchanged" are two names of one
+sentence. The last columns are the words that their source does not hold, in the spoiled sentences and in what the
+check leaves of them.
 """
 
 _SUMMARIES = """\
