@@ -70,12 +70,3 @@ class Summarizer(Protocol):
             max_tokens: About how long each summary may be.
         """
         ...
-
-
-@runtime_checkable
-class PassageScorer(Protocol):
-    """Says how likely each passage helps to answer a query."""
-
-    def relevance(self, queries: Sequence[str], passages: Sequence[Sequence[Passage]]) -> list[NDArray[np.float32]]:
-        """Returns, for each query, float32 `(passages,)`: probabilities."""
-        ...
