@@ -50,7 +50,8 @@ _GATE = """\
 
 The share of contexts that `RelevanceGate` (or `Selection(gate=)`) leaves empty, by its threshold, which the best
 sentence's score has to reach: of 200 questions with their own passages, where empty is wrong, and of the same questions
-with at most five passages on other matters, where it is right. The default, 0.2, was chosen on dev splits.
+with at most five passages on other matters, where it is right. The default, 0.2, was chosen on dev splits. On 40 of
+qmsum's dev questions, whose passages are meetings of 10,000 words, it emptied no context, as some sentence reaches it.
 """
 
 _ORDER = ("lead", "extractive", "deletion")

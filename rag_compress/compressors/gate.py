@@ -24,7 +24,8 @@ class RelevanceGate(Stage):
     Attributes:
         scorer: Says how likely each sentence of the documents helps.
         threshold: The least score of the best one. At 0.2, on 200 dev questions each of squad and hotpotqa, 98.5% and
-            98% of the contexts with passages on other matters are emptied, and 4% and none of those with their own.
+            98% of the contexts with passages on other matters are emptied, and 4% and none of those with their own. Of
+            qmsum's meetings, of 10,000 words, none are: some sentence scores 0.2 whatever they are about.
     """
 
     scorer: SentenceScorer = field(default_factory=ClassifierScorer)
