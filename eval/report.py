@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from eval.report_abstractive import grounding_sections, summary_sections
+from eval.report_abstractive import gate_sections, grounding_sections, summary_sections
 from eval.report_batch import batch_sections
 from eval.report_extractive import extractive_sections
 from eval.report_frameworks import framework_sections
@@ -31,7 +31,7 @@ and all are from test splits, on which nothing was tuned.
 def main() -> None:
     """Writes `eval/RESULTS.md`, `eval/plots/` and the figures in the README."""
     parts = [_INTRODUCTION, *extractive_sections(FOLDER / "plots"), *reader_sections(), *retrieval_sections()]
-    parts += [*summary_sections(), *grounding_sections(), *soft_sections(FOLDER / "plots")]
+    parts += [*summary_sections(), *grounding_sections(), *gate_sections(), *soft_sections(FOLDER / "plots")]
     parts += [*speed_sections(FOLDER / "plots"), *framework_sections(), *index_sections(), *batch_sections()]
     parts += [*import_sections()]
     (FOLDER / "RESULTS.md").write_text("\n".join(f"{part.rstrip()}\n" for part in parts), encoding="utf-8")

@@ -30,8 +30,7 @@ def write_t5(folder: Path) -> str:
         pad_token_id=0,
         eos_token_id=1,
     )
-    _seeded(T5ForConditionalGeneration, config).save_pretrained(folder)
-    return str(folder)
+    return _written(folder, T5ForConditionalGeneration, config)
 
 
 def write_bart(folder: Path) -> str:
@@ -55,8 +54,7 @@ def write_bart(folder: Path) -> str:
         decoder_start_token_id=1,
         forced_eos_token_id=None,
     )
-    _seeded(BartForConditionalGeneration, config).save_pretrained(folder)
-    return str(folder)
+    return _written(folder, BartForConditionalGeneration, config)
 
 
 def write_llama(folder: Path, *, chat: bool = True) -> str:
@@ -75,8 +73,7 @@ def write_llama(folder: Path, *, chat: bool = True) -> str:
         eos_token_id=1,
         bos_token_id=1,
     )
-    _seeded(LlamaForCausalLM, config).save_pretrained(folder)
-    return str(folder)
+    return _written(folder, LlamaForCausalLM, config)
 
 
 def write_lines(path: Path, lines: Sequence[dict[str, Any]]) -> Path:
@@ -91,11 +88,13 @@ _CHAT = (
 )
 
 
-def _seeded(network: Any, config: Any) -> Any:
+def _written(folder: Path, network: Any, config: Any) -> str:
+    """Writes a network with random weights, the same each time; returns the folder."""
     import torch
 
     torch.manual_seed(0)
-    return network(config)
+    network(config).save_pretrained(folder)
+    return str(folder)
 
 
 def _tokenizer(folder: Path, kind: str, *, bos: str, eos: str, pad: str, template: str | None = None) -> int:
@@ -104,25 +103,22 @@ def _tokenizer(folder: Path, kind: str, *, bos: str, eos: str, pad: str, templat
     from transformers import PreTrainedTokenizerFast
 
     special = [pad or "<unused>", eos, *([bos] if bos else []), "<unk>"]
+    unknown = {"unk_token": "<unk>"}
+    options: dict[str, Any] = {"special_tokens": special, "show_progress": False}
     if kind == "unigram":
         tokenizer = Tokenizer(models.Unigram())
-        tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
-        tokenizer.decoder = decoders.Metaspace()
-        unknown = {"unk_token": "<unk>"}
-        trainer = trainers.UnigramTrainer(vocab_size=120, special_tokens=special, show_progress=False, **unknown)
+        tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.Metaspace(), decoders.Metaspace()
+        trainer = trainers.UnigramTrainer(vocab_size=120, **unknown, **options)
     else:
         tokenizer = Tokenizer(models.BPE())
         tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         tokenizer.decoder = decoders.ByteLevel()
-        alphabet = pre_tokenizers.ByteLevel.alphabet()
-        trainer = trainers.BpeTrainer(
-            vocab_size=400, special_tokens=special, initial_alphabet=alphabet, show_progress=False
-        )
+        trainer = trainers.BpeTrainer(vocab_size=400, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), **options)
     tokenizer.train_from_iterator(TEXTS, trainer)
     ends = [(token, special.index(token)) for token in (bos, eos) if token]
     if template is None:
         tokenizer.post_processor = processors.TemplateProcessing(single=f"{bos} $A {eos}".strip(), special_tokens=ends)
-    names = {"bos_token": bos, "eos_token": eos, "pad_token": pad, "unk_token": "<unk>"}
+    names = {"bos_token": bos, "eos_token": eos, "pad_token": pad} | unknown
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, **{k: v for k, v in names.items() if v})
     fast.chat_template = template
     folder.mkdir(parents=True, exist_ok=True)

@@ -6,10 +6,11 @@ Everything is normalised: "1,006 km" and "1006 kilometres", "five" and "5", "Sep
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
+from itertools import zip_longest
 from typing import NamedTuple
 
 from rag_compress.words import STOP_WORDS, words
@@ -29,28 +30,62 @@ class Name(NamedTuple):
     words: tuple[str, ...]
     place: int
 
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Its words, compounds in parts."""
+        return tuple(part for word in self.words for part in _COMPOUND.split(word) if part)
+
+
+class Token(NamedTuple):
+    """A word or a part of a compound, folded as names are.
+
+    Attributes:
+        word: The word.
+        place: Where it starts.
+        is_lower: Whether it is written with a small letter.
+        is_next: Whether nothing but a space, a hyphen or a quotation mark stands between it and the one before.
+    """
+
+    word: str
+    place: int
+    is_lower: bool
+    is_next: bool
+
 
 @dataclass(frozen=True)
 class Facts:
     """What a sentence holds.
 
     Attributes:
+        tokens: Its words in order.
         words: All its words, folded, as they are written; stems too.
         numbers: In order.
         names: In order.
+        openers: Capitalised words at its start, and at those of sentences within it, that may be names.
+        named: The words of its names and openers.
         quotes: Quoted texts of two words or more, folded, with single spaces.
         negated: Stems of the words that a negation is followed by.
         plain: Stems of the other words.
+        denies: Whether it holds a negation.
         acronyms: The first letters of its words, in a row.
     """
 
+    tokens: tuple[Token, ...]
     words: frozenset[str]
     numbers: tuple[Number, ...]
     names: tuple[Name, ...]
+    openers: tuple[Name, ...]
+    named: frozenset[str]
     quotes: tuple[str, ...]
     negated: frozenset[str]
     plain: frozenset[str]
+    denies: bool
     acronyms: str
+
+    @property
+    def doubts(self) -> bool:
+        """Whether it says no in any way, be it by a word such as `instead` or `impossible`."""
+        return self.denies or not _DENIALS.isdisjoint(self.plain)
 
     @property
     def values(self) -> frozenset[str]:
@@ -65,25 +100,33 @@ def facts_of(sentence: str) -> Facts:
     bare = {token.removesuffix("'s").rstrip("'") for token in tokens}
     bare |= {_MONTH_OF[token] for token in bare if token in _MONTH_OF}
     parts = {part for token in bare for part in re.split(r"[-/]", token)}
-    negated, plain = _negations(tokens)
+    negated, plain, denies = _negations(tokens)
+    names = tuple(_names(sentence))
+    openers = tuple(_openers(sentence, names))
     return Facts(
+        tokens=tuple(_tokens(sentence)),
         words=frozenset(bare | parts | {s for token in bare | parts for s in words(token)}),
         numbers=tuple(_numbers(sentence)),
-        names=tuple(_names(sentence)),
+        names=names,
+        openers=openers,
+        named=frozenset(part for name in (*names, *openers) for part in name.parts),
         quotes=tuple(_quotes(sentence)),
         negated=frozenset(negated),
         plain=frozenset(plain),
+        denies=denies,
         acronyms="".join(part[0] for token in tokens for part in re.split(r"[-/]", token) if part),
     )
 
 
 def content_words(sentence: str) -> list[str]:
-    """Returns the stemmed words of a sentence, with numbers and units in their normal form."""
+    """Returns the stemmed words of a sentence, with numbers and units in their normal form, without negations."""
     plain = _DIGITS.sub(
         lambda match: f" {_value(match['digits'], match['scale']) or match['digits']} {match['tail'] or ''} ", sentence
     )
     found: list[str] = []
     for token in _TOKEN.findall(plain.casefold()):
+        if token in _NEGATORS:
+            continue
         number = _word_value(token)
         found.extend([_UNIT_OF[token]] if token in _UNIT_OF else [str(number)] if number else words(token))
     return found
@@ -192,6 +235,9 @@ def _value(digits: str, scale: str | None) -> str | None:
 # ---- names -----------------------------------------------------------------------------------------------------------
 
 _TOKEN = re.compile(r"\w+(?:['’\-/]\w+)*")
+_PART = re.compile(r"[^\W_]+(?:['’]s\b)?")
+_COMPOUND = re.compile(r"[-/']")
+_BETWEEN = re.compile(r"[\s\-/'\"“”‘’`]*")
 _SENTENCE_START = re.compile(r"\A\W*|[.!?:]['\"”’)]*\s+\W*")
 _MONTH_OF = {short: month for month in _MONTHS for short in (month[:3], month)} | {"sept": "september"}
 _HEADLINE = 0.85
@@ -218,6 +264,23 @@ def _names(sentence: str) -> Iterator[Name]:
         yield from _name(run, starts)
         run = [word] if _is_capitalised(word.group()) else []
     yield from _name(run, starts)
+
+
+def _tokens(sentence: str) -> Iterator[Token]:
+    end = 0
+    for match in _PART.finditer(sentence):
+        is_next = _BETWEEN.fullmatch(sentence, end, match.start()) is not None
+        yield Token(_folded_name(match.group()), match.start(), match.group()[0].islower(), is_next)
+        end = match.end()
+
+
+def _openers(sentence: str, names: Sequence[Name]) -> Iterator[Name]:
+    """Yields the capitalised words at the start of a sentence that are not among its names."""
+    known = {word for name in names for word in name.words}
+    for start in _SENTENCE_START.finditer(sentence):
+        word = _TOKEN.match(sentence, start.end())
+        if word and _is_capitalised(word.group()) and (own := _folded_name(word.group())) not in known | STOP_WORDS:
+            yield Name((own,), word.start())
 
 
 def _name(run: list[re.Match[str]], starts: set[int]) -> Iterator[Name]:
@@ -267,18 +330,29 @@ def _quotes(sentence: str) -> Iterator[str]:
 # ---- negations -------------------------------------------------------------------------------------------------------
 
 _NEGATORS = frozenset("not no never neither nor none nobody nothing without cannot hardly unable fails failed".split())
+_DEGREES = frozenset("very so too really quite yet even also always necessarily fully".split())
+_DENIALS = frozenset(
+    words(
+        "avoid barely cease deny difficult eliminate except fail few free hard impossible instead lack less limit "
+        "little lose miss only prevent poor rather refuse reject remove scarce stop unless unlike"
+    )
+)
+"""Stems of words that say no without a negation."""
 
 
-def _negations(tokens: list[str]) -> tuple[set[str], set[str]]:
-    """Returns the stems that follow a negation, as the next word that carries meaning, and all other stems."""
+def _negations(tokens: list[str]) -> tuple[set[str], set[str], bool]:
+    """Returns the stems that follow a negation, as the next word that carries meaning, all others, and if one is there.
+
+    "Not only" is none.
+    """
     negated: set[str] = set()
     plain: set[str] = set()
-    open_negation = False
-    for token in tokens:
-        if token in _NEGATORS or token.endswith("n't"):
-            open_negation = True
+    open_negation = denies = False
+    for token, following in zip_longest(tokens, tokens[1:]):
+        if (token in _NEGATORS and following != "only") or token.endswith("n't"):
+            open_negation = denies = True
             continue
         stems = words(token)
         (negated if open_negation and stems else plain).update(stems)
-        open_negation = open_negation and not stems
-    return negated, plain
+        open_negation = open_negation and (not stems or token in _DEGREES)
+    return negated, plain, denies

@@ -79,12 +79,3 @@ class Projector(Protocol):
     def project(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
         """Returns float32 `(n, tokens, hidden)` for embeddings `(n, dim)`: rows for the LLM's input embeddings."""
         ...
-
-
-@runtime_checkable
-class PassageScorer(Protocol):
-    """Says how likely each passage helps to answer a query."""
-
-    def relevance(self, queries: Sequence[str], passages: Sequence[Sequence[Passage]]) -> list[NDArray[np.float32]]:
-        """Returns, for each query, float32 `(passages,)`: probabilities."""
-        ...

@@ -7,17 +7,21 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from rag_compress import Context, ExtractiveCompressor, LexicalScorer, RelevanceGate
+from rag_compress import Context, ExtractiveCompressor, LexicalScorer, RelevanceGate, Selection
 from rag_compress.errors import InvalidInput
 from rag_compress.models.protocols import Passage
 
 
 class Rivers:
-    """Finds every passage that names a river relevant."""
+    """Finds every sentence that names a river relevant."""
 
-    def relevance(self, queries: Sequence[str], passages: Sequence[Sequence[Passage]]) -> list[np.ndarray]:
+    def score(self, queries: Sequence[str], passages: Sequence[Sequence[Passage]]) -> list[list[np.ndarray]]:
         """Returns 0.9 or 0.01."""
-        return [np.array([0.9 if "river" in p.text else 0.01 for p in group], np.float32) for group in passages]
+        return [[np.array([_relevance(p.text[a:b]) for a, b in p.sentences]) for p in group] for group in passages]
+
+
+def _relevance(text: str) -> float:
+    return 0.9 if "river" in text else 0.01
 
 
 def test_gate() -> None:
@@ -31,6 +35,13 @@ def test_gate() -> None:
     assert helps.notes["gate"]["passed"]
 
 
+def test_one_idea() -> None:
+    """The gate opens where that of a selection with the same scorer and threshold does."""
+    contexts = [Context.whole("q?", ["A fish. A river."]), Context.whole("q?", ["Bread. Salt."])]
+    selection = ExtractiveCompressor(Rivers(), Selection(gate=0.5))
+    assert [c.is_empty for c in RelevanceGate(Rivers(), 0.5)(contexts)] == [c.is_empty for c in selection(contexts)]
+
+
 def test_what_passes_unasked() -> None:
     """A blank query passes, and so does an empty context; a document that was dropped before does not count."""
     gate = RelevanceGate(Rivers(), threshold=0.5)
@@ -39,4 +50,4 @@ def test_what_passes_unasked() -> None:
     pipeline = ExtractiveCompressor(LexicalScorer()) >> gate
     assert not pipeline.compress("river?", ["a river"]).is_empty
     with pytest.raises(InvalidInput, match="threshold"):
-        RelevanceGate(Rivers(), threshold=2)
+        RelevanceGate(Rivers(), threshold=float("nan"))

@@ -35,6 +35,7 @@ def faults(sentence: str) -> tuple[str, ...]:
         "The basin covers 40 percent of farms.",
         "The Loire rises in the Massif Central.",
         "The Massif Central did not freeze in 1999.",
+        "The mayor did not only pay for five bridges.",
     ],
 )
 def test_supported(sentence: str) -> None:
@@ -62,6 +63,31 @@ def test_supported(sentence: str) -> None:
 def test_changed(sentence: str, fault: str) -> None:
     """A changed number, unit, name, order, negation or quotation, and an invented sentence, are named."""
     assert any(found.startswith(fault) for found in faults(sentence)), faults(sentence)
+
+
+@pytest.mark.parametrize(
+    ("sentence", "fault"),
+    [
+        ("Alice Jones won the final at Paris.", "alice beside jones"),
+        ("Alice Smith beat Bob Jones in the final at Paris on Jones 3.", "jones beside 3"),
+        ("Paris beat Bob Jones in the final.", "name paris in place of smith"),
+        ("Alice Smith beat Bob Jones in the final at September.", "name september in place of paris"),
+        ("Its basin does not touch a fifth of the country.", "negation of what no source denies"),
+    ],
+)
+def test_misplaced(sentence: str, fault: str) -> None:
+    """Names of the source that stand where others do, or are put together anew, and a new negation, are named."""
+    assert fault in faults(sentence), faults(sentence)
+
+
+def test_left_out() -> None:
+    """What a sentence leaves out between a name and its words is not what the name stands in place of."""
+    sources = ["Azerbaijan on Tuesday briefly detained Leyla Yunus, who lives in Baku, and her husband."]
+    for sentence in (
+        "Azerbaijan briefly detained Leyla Yunus.",
+        "Azerbaijan briefly detained Leyla Yunus and her husband.",
+    ):
+        assert Grounding().check(sentence, sources)[0].faults == ()
 
 
 def test_alignment() -> None:
