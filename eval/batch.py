@@ -30,6 +30,14 @@ from eval.stores import KINDS, Made
 from rag_compress.batch.inputs import Input
 from rag_compress.batch.worker import Worker
 
+
+def _known(name: str) -> str:
+    if name and name not in (*KINDS, *ENGINES):
+        raise typer.BadParameter(f"{name}: one of {', '.join((*KINDS, *ENGINES))}")
+    return name
+
+
+Store = Annotated[str, typer.Option(help="One kind of store.", callback=_known)]
 app = typer.Typer(no_args_is_help=True, help="Measures jobs over whole stores.")
 _RUN = [sys.executable, "-m", "rag_compress", "run"]
 _LEXICAL = ["--method", "lexical", "--query", QUERY]
@@ -70,8 +78,8 @@ def speed(
 def kill(
     kills: Annotated[int, typer.Option(help="How often runs over each store are killed.")] = 30,
     documents: Annotated[int, typer.Option(help="How many documents a store has.")] = 400,
-    store: Annotated[str, typer.Option(help="One kind of store.")] = "",
-    engine: Annotated[str, typer.Option(help="local or ray: one of them.")] = "",
+    store: Store = "",
+    engine: Annotated[str, typer.Option(help="local or ray: one of them.", callback=_known)] = "",
     data: Data = None,
 ) -> None:
     """Kills runs at random moments and resumes them; adds its figures to `batch-kill.json`."""
@@ -90,7 +98,7 @@ def kill(
 @app.command()
 def stores(
     documents: Annotated[int, typer.Option(help="How many documents a store has.")] = 3000,
-    store: Annotated[str, typer.Option(help="One kind of store.")] = "",
+    store: Store = "",
     data: Data = None,
 ) -> None:
     """Reprocesses real documents in every store, twice, and after a change; adds its figures to `batch-stores.json`."""

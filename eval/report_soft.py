@@ -42,8 +42,9 @@ def soft_sections(plots: Path) -> Iterator[str]:
     """Yields what soft tokens tell, what stored embeddings cost, and what reading costs."""
     result = find_result("soft-tokens")
     if result:
-        yield _SOFT.replace("{options}", str(result.details.get("options", "")))
-        rows = [_row(result, task, tokens) for task in ("answer", "passage") for tokens in (1, 2, 4, 8)]
+        yield _SOFT.replace("{options}", str(result.details.get("recipe", "")))
+        found = [k for k in (1, 2, 4, 8) if f"answer: k={k}" in result.scores]
+        rows = [_row(result, task, k) for task in ("answer", "passage") for k in found]
         header = "task, k|nothing|another's|its own|text|gap closed|below nothing|below another's".split("|")
         yield table(header, rows)
         yield _matches(result)
@@ -52,8 +53,8 @@ def soft_sections(plots: Path) -> Iterator[str]:
         names = {"k=1": "float32"}
         kept = [[names.get(n, n[5:]), *(_three(result, f"{t}: {n}") for t in ("answer", "passage"))] for n in stored]
         yield table(["kept as", "NLL of the answer", "NLL of the passage"], kept)
-        closed = {f"k={k}": result.scores[f"passage: k={k}, gap closed"] for k in (1, 2, 4, 8)}
-        answers = {f"k={k}": result.scores[f"answer: k={k}, gap closed"] for k in (1, 2, 4, 8)}
+        closed = {f"k={k}": result.scores[f"passage: k={k}, gap closed"] for k in found}
+        answers = {f"k={k}": result.scores[f"answer: k={k}, gap closed"] for k in found}
         plot_bars({"answers": answers, "passages": closed}, "gap closed, %", plots / "soft-tokens.png")
         yield "![The share of the gap closed, by soft tokens](plots/soft-tokens.png)\n"
     if cost := find_result("soft-tokens-cost"):

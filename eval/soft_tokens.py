@@ -40,6 +40,8 @@ Runs = Annotated[Path, typer.Option(help="The folder with the projectors, k1, k2
 TOKENS = (1, 2, 4, 8)
 STORAGES: tuple[Storage, ...] = ("float16", "int8", "pq")
 _LIMIT, _BATCH = 500, 20
+_RECIPE = "--pretrain-steps 500 --tune-steps 200 --pretrain-rate 2e-3 --tune-rate 1e-3"
+"""Of the projectors measured here."""
 
 
 @app.callback()
@@ -126,6 +128,7 @@ def measure(
                 samples[f"exact match: {state}"] = _matches(model, prompts, task.targets)
     details = {
         "questions": len(readings),
+        "recipe": _RECIPE,
         "llm": repr(model.model.config.to_dict())[:600],
         "seconds": round(time.monotonic() - started),
     }
@@ -137,7 +140,7 @@ def _contexts(readings: Sequence[Reading], runs: Path) -> Iterator[tuple[str, An
     texts = [reading.passage for reading in readings]
     yield "none", None
     yield "text", texts
-    for tokens in TOKENS:
+    for tokens in _trained(runs):
         projector = MlpProjector.from_folder(runs / f"k{tokens}")
         vectors = projector.encoder().encode(texts)
         yield f"k={tokens}", list(projector.project(vectors))
@@ -146,6 +149,11 @@ def _contexts(readings: Sequence[Reading], runs: Path) -> Iterator[tuple[str, An
             index = np.concatenate([vectors, np.load(next((runs / "k1").glob("embeddings-*.npy")))])
             for kind in STORAGES:
                 yield f"k=1, {kind}", list(projector.project(StoredVectors.of(index, kind)[: len(texts)]))
+
+
+def _trained(runs: Path) -> list[int]:
+    """Returns the numbers of soft tokens that there is a projector for."""
+    return [tokens for tokens in TOKENS if (runs / f"k{tokens}" / "projector.json").is_file()]
 
 
 def _nll(model: SoftPromptLLM, prompts: Sequence[Prompt], targets: Sequence[str]) -> list[float]:
@@ -188,7 +196,7 @@ def _scores(samples: Mapping[str, Sequence[float]]) -> dict[str, float]:
         none, text = np.array(samples[f"{task}: none"]), np.array(samples[f"{task}: text"])
         for name in [name for name in samples if name.startswith(f"{task}: k=")]:
             scores[f"{name}, gap closed"] = 100 * float((none - samples[name]).mean() / (none - text).mean())
-        for tokens in TOKENS:
+        for tokens in [tokens for tokens in TOKENS if f"{task}: k={tokens}" in samples]:
             own = np.array(samples[f"{task}: k={tokens}"])
             for rival in ("none", f"k={tokens}, another passage"):
                 low, high = bootstrap_interval((np.array(samples[f"{task}: {rival}"]) - own).tolist())
