@@ -20,7 +20,9 @@ log-likelihood of a token (nats, lower is better), with nothing to read, with th
 the passage's own, and with its text. **Gap closed** is the share of the way from nothing to the text, in %. The
 intervals (95%, bootstrap over questions) are of how far the right soft tokens are below nothing and below those of
 another passage. Projector, LLM and encoder (all-MiniLM-L6-v2) have seen neither these passages nor their articles.
-Such an LLM knows very little; what a large one makes of a soft token, these figures do not say. The recipe:
+Such an LLM knows very little, and answers hardly any question exactly, even from the text; what a large one makes of a
+soft token, these figures do not say. Where the right soft tokens are ahead, they are so by little: enough to show that
+the path from the embedding to the LLM works, and no reason to use it with an LLM of this size. The recipe:
 
     python -m eval.small_llm --out eval/cache/llm-1 --minutes 48
     python -m eval.small_llm --start eval/cache/llm-1 --out eval/cache/llm --keywords 0.6 --rate 5e-4 --minutes 10
@@ -29,7 +31,8 @@ Such an LLM knows very little; what a large one makes of a soft token, these fig
         --data eval/cache/soft/train.jsonl.gz --dev eval/cache/soft/dev.jsonl.gz {options}
 """
 _STORED = """\
-The same for k = 1 with embeddings that were kept in less room:
+The same for k = 1 with embeddings that were kept in less room. As little comes of the whole embedding here, little can
+be lost:
 """
 _COST = """\
 What reading one question costs (`python -m eval.soft_tokens cost`; batches of one, this machine). The encoder runs once
