@@ -172,17 +172,17 @@ def test_teach_and_train_summarizer(run: Run, tmp_path: Path, monkeypatch: pytes
     pytest.importorskip("transformers")
     monkeypatch.chdir(tmp_path)
     teacher = "from rag_compress.testing import LeadSummarizer\nteach = LeadSummarizer()\n"
-    (tmp_path / "my_models.py").write_text(f"{teacher}def score(query, summary, answers): return len(summary)\n")
+    (tmp_path / "my_teachers.py").write_text(f"{teacher}def score(query, summary, answers): return len(summary)\n")
     data = write_examples(tmp_path / "a.jsonl", [{"query": "q", "documents": ["the loire is in france"]}])
     out = tmp_path / "candidates.jsonl"
-    result = run("teach", data, "--teacher", "my_models:teach", "--out", out, "--max-tokens", 2)
+    result = run("teach", data, "--teacher", "my_teachers:teach", "--out", out, "--max-tokens", 2)
     assert (result.code, result.out) == (0, "")
     assert json.loads(out.read_text())["summaries"] == ["the loire"]
-    options = ["--data", out, "--reader", "my_models:score", "--steps", 1, "--copying"]
+    options = ["--data", out, "--reader", "my_teachers:score", "--steps", 1, "--copying"]
     encoder = write_encoder(tmp_path / "encoder")
     assert run("train", "summarizer", *options, "--model", encoder, "--out", tmp_path / "model").code == 0
     assert (tmp_path / "model" / "summarizer.json").is_file()
-    wrong = run("teach", data, "--teacher", "my_models", "--out", out)
+    wrong = run("teach", data, "--teacher", "my_teachers", "--out", out)
     assert wrong.code == 2
     assert "module:object" in wrong.err
 
