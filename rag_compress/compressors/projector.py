@@ -49,7 +49,7 @@ class ProjectorCompressor(Stage):
         projector: Makes the soft tokens.
         encoder: Encodes what has no embedding that fits; `None`: that is an error. It has to be the projector's own.
         max_tokens: The most tokens that the rendered context may have; a soft token counts as one.
-        gate: Keeps documents as text; see `needs_text`.
+        gate: Keeps documents as text; see `exactness.Exactness`.
         piece_tokens: The longest piece of a document that soft tokens stand for.
         template: Renders the context and counts its tokens.
     """
@@ -233,10 +233,10 @@ def _by_document(segments: Iterable[Segment]) -> dict[tuple[str, ...], list[Segm
 def _packed(
     text: str, offsets: Sequence[tuple[int, int]], count: Callable[[str], int], most: int
 ) -> Iterator[tuple[int, int]]:
-    """Yields the offsets of runs of pieces with at most so many tokens; a longer piece is cut into halves."""
+    """Yields the offsets of runs of neighbours with at most so many tokens; a longer piece is cut into halves."""
     run: tuple[int, int] | None = None
     for start, end in (part for offset in offsets for part in _halves(text, offset, count, most)):
-        if run and count(text[run[0] : end]) <= most:
+        if run and not text[run[1] : start].strip() and count(text[run[0] : end]) <= most:
             run = (run[0], end)
             continue
         if run:

@@ -109,6 +109,17 @@ def test_after_an_extract() -> None:
     assert [segment.text for segment in context.dropped] == ["It is 1,006 km long.", "Many castles stand near it."]
 
 
+def test_after_an_extract_of_a_long_document() -> None:
+    """A piece never reaches over what was dropped: neither its text nor its span holds it."""
+    encoder = Recorder()
+    text = "The Loire is a river. Bread is baked here. The Loire is long. " + "The Loire has castles. " * 4
+    extract = ExtractiveCompressor(OverlapScorer(), Selection(threshold=0.5))
+    context = (extract >> make(encoder, piece_tokens=14)).compress("Loire", [text])
+    assert not any("Bread" in seen for seen in encoder.seen)
+    assert all("Bread" not in text[s.spans[0].start : s.spans[0].end] for s in context.segments)
+    assert encoder.seen[0] == "The Loire is a river."
+
+
 def test_after_a_summary() -> None:
     """A summary's sentence is encoded as it is, and keeps its sources."""
     from rag_compress import AbstractiveCompressor
