@@ -13,8 +13,9 @@ from rag_compress.checks import check_count
 from rag_compress.cli.options import MINILM, Output, Scorer, Scoring, Soft, Sources
 from rag_compress.cli.reading import Skipped, read
 from rag_compress.cli.view import show_context, show_counts, stderr, to_json, token_counts, working
-from rag_compress.cli.xrag import server_request, soft_compressor, soft_template
+from rag_compress.cli.xrag import server_request, soft_compressor
 from rag_compress.compressors.extractive import ExtractiveCompressor
+from rag_compress.compressors.projector import XRAG, ProjectorCompressor
 from rag_compress.prompts import PromptTemplate
 from rag_compress.selection import Selection
 from rag_compress.stages import Stage
@@ -36,7 +37,7 @@ def run_compress(
     """Prints the prompt of a question over an index folder or documents."""
     check_count("k", k, least=1)
     counter = token_counter(tokenizer) if tokenizer else estimate_tokens
-    template = soft_template(counter) if soft else PromptTemplate(tokenizer=counter)
+    template = replace(XRAG if soft else PromptTemplate(), tokenizer=counter)
     if soft:
         compressor: Stage = soft_compressor(soft.projector, limits, template, exact=soft.exact)
     else:
@@ -44,7 +45,10 @@ def run_compress(
     context, skipped = _retrieved(query, source, k)
     with working("compressing"):
         (context,) = compressor([context])
-    _print(context, template, output, soft)
+    if output is Output.request and isinstance(compressor, ProjectorCompressor):
+        sys.stdout.write(to_json(server_request(compressor.projector, template.format(context))) + "\n")
+    else:
+        _print(context, template, output)
     if stderr.is_terminal or output is Output.view:
         show_counts(context, template)
     skipped.exit()
@@ -82,10 +86,8 @@ def _retrieved(query: str, source: Path | Sources, k: int) -> tuple[Context, Ski
     return Context.whole(query, found), skipped
 
 
-def _print(context: Context, template: PromptTemplate, output: Output, soft: Soft | None) -> None:
-    if output is Output.request:
-        sys.stdout.write(to_json(server_request(soft.projector if soft else None, template.format(context))) + "\n")
-    elif output is Output.view:
+def _print(context: Context, template: PromptTemplate, output: Output) -> None:
+    if output is Output.view:
         show_context(context)
     elif output is Output.json:
         sys.stdout.write(to_json(_record(context, template)) + "\n")

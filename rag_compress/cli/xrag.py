@@ -7,18 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from rag_compress.compressors.exactness import Exactness
-from rag_compress.compressors.projector import XRAG, ProjectorCompressor
+from rag_compress.compressors.projector import ProjectorCompressor
 from rag_compress.errors import InvalidInput
 from rag_compress.prompts import PromptTemplate
-from rag_compress.tokens import Tokenizer, estimate_tokens
 from rag_compress.types import Prompt
-
-
-def soft_template(tokenizer: Tokenizer | None) -> PromptTemplate:
-    """Returns the template of xRAG, which counts with a tokenizer or estimates."""
-    return PromptTemplate(
-        XRAG.template, source=XRAG.source, separator=XRAG.separator, tokenizer=tokenizer or estimate_tokens
-    )
 
 
 def soft_compressor(
@@ -42,11 +34,8 @@ def soft_compressor(
     return ProjectorCompressor(loaded, loaded.encoder(), limits["max_tokens"], gate, template=template)
 
 
-def server_request(projector: Path | None, prompt: Prompt) -> dict[str, Any]:
-    """Returns the body of a request to a vLLM server with the LLM that the projector names."""
-    if projector is None:
-        raise InvalidInput("-o request is for --method xrag, which needs --projector")
-    from rag_compress.models.projector import MlpProjector
+def server_request(projector: Any, prompt: Prompt) -> dict[str, Any]:
+    """Returns the body of a request to a vLLM server with the LLM that a projector was trained for."""
     from rag_compress.models.soft_prompts import SoftPromptLLM
 
-    return SoftPromptLLM.for_projector(MlpProjector.from_folder(projector)).request(prompt)
+    return SoftPromptLLM.for_projector(projector).request(prompt)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from rag_compress.budget import Part, fit
 from rag_compress.checks import check_count
 from rag_compress.errors import InvalidInput, ModelError
+from rag_compress.models.encoding import embedded
 from rag_compress.models.protocols import Encoder, Projector
 from rag_compress.prompts import BACKGROUND, PromptTemplate, join_segments, rank_key
 from rag_compress.retrievers.index_folder import indexed_text
@@ -118,29 +119,17 @@ class ProjectorCompressor(Stage):
         """Returns float32 `(pieces, tokens, hidden)`."""
         if not pieces:
             return np.zeros((0, 0, 0), dtype=np.float32)
-        missing = [i for i, piece in enumerate(pieces) if piece.embedding is None]
-        encoded = iter(self._encoded([pieces[i] for i in missing]))
-        rows = [next(encoded) if piece.embedding is None else piece.embedding for piece in pieces]
-        if len({np.shape(row) for row in rows}) > 1:
-            raise InvalidInput(f"Embeddings must all have one shape (dim,), not {sorted({np.shape(r) for r in rows})}")
-        tokens = np.asarray(self.projector.project(np.asarray(rows, dtype=np.float32)), dtype=np.float32)
+        missing = next((piece for piece in pieces if piece.embedding is None), None)
+        if missing and self.encoder is None:
+            raise InvalidInput(
+                f"Without an encoder, a document needs an embedding of its own, be whole and have at most "
+                f"{self.piece_tokens} tokens: {missing.text!r:.80}"
+            )
+        rows = embedded(self.encoder, [piece.embedding for piece in pieces], lambda i: pieces[i].read)
+        tokens = np.asarray(self.projector.project(rows), dtype=np.float32)
         if tokens.ndim != 3 or len(tokens) != len(rows) or not np.isfinite(tokens).all():
             raise ModelError(f"{self.projector!r:.200} did not return finite soft tokens (n, tokens, hidden)")
         return tokens
-
-    def _encoded(self, pieces: Sequence[_Piece]) -> NDArray[np.float32]:
-        if not pieces:
-            return np.zeros((0, 0), dtype=np.float32)
-        if self.encoder is None:
-            raise InvalidInput(
-                f"Without an encoder, a document needs an embedding of its own, be whole and have at most "
-                f"{self.piece_tokens} tokens: {pieces[0].text!r:.80}"
-            )
-        texts = [indexed_text(Document("", piece.text, piece.title)) for piece in pieces]
-        vectors = np.asarray(self.encoder.encode(texts), dtype=np.float32)
-        if vectors.ndim != 2 or len(vectors) != len(texts) or not np.isfinite(vectors).all():
-            raise ModelError(f"{self.encoder!r:.200} did not return one finite vector for each text")
-        return vectors
 
     def _soft(self, source: _Source, tokens: Iterator[NDArray[np.float32]]) -> tuple[Segment, ...]:
         score = max((s.score for s in source.segments if s.score is not None), default=None)
@@ -171,6 +160,11 @@ class _Piece(NamedTuple):
     spans: tuple[Span, ...]
     title: str
     embedding: NDArray[np.float32] | None
+
+    @property
+    def read(self) -> str:
+        """What an encoder reads of it: the same as an index does."""
+        return indexed_text(Document("", self.text, self.title))
 
 
 class _Source(NamedTuple):

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rag_compress.errors import IncompatibleIndex, InvalidInput, ModelError
+from rag_compress.errors import IncompatibleIndex, InvalidInput
+from rag_compress.models.encoding import embedded, encoded
 from rag_compress.models.protocols import Encoder
 from rag_compress.models.torch import SentenceTransformerEncoder, as_encoder
 from rag_compress.retrievers.index_folder import (
@@ -83,7 +84,9 @@ class DenseRetriever(Retriever):
         """
         checked = check_documents(documents)
         encoder = as_encoder(encoder)
-        vectors: NDArray[np.float32] | StoredVectors = _vectors_of(checked, encoder)
+        vectors: NDArray[np.float32] | StoredVectors = embedded(
+            encoder, [document.embedding for document in checked], lambda i: indexed_text(checked[i])
+        )
         if storage != "float32":
             vectors = StoredVectors.of(vectors[:], storage)
         return cls(checked, vectors, build_vector_index(vectors[:], index), encoder, k, as_encoder(query_encoder))
@@ -94,7 +97,7 @@ class DenseRetriever(Retriever):
 
     def encode_queries(self, queries: Sequence[str]) -> NDArray[np.float32]:
         """Returns float32 `(queries, dim)`."""
-        return _encoded(self.query_encoder or self.encoder, queries, self.vectors.shape[1])
+        return encoded(self.query_encoder or self.encoder, queries, self.vectors.shape[1])
 
     @cached_property
     def position_of(self) -> dict[str, int]:
@@ -119,7 +122,7 @@ class DenseRetriever(Retriever):
             "index": getattr(self.index, "kind", "auto"),
             "encoder": _recipe(self.encoder),
             "query_encoder": _recipe(self.query_encoder) if self.query_encoder else None,
-            "probe": _encoded(self.encoder, [_PROBE], self.vectors.shape[1])[0].tolist(),
+            "probe": encoded(self.encoder, [_PROBE], self.vectors.shape[1])[0].tolist(),
         }
 
         def save(data: Path) -> None:
@@ -163,32 +166,6 @@ class DenseRetriever(Retriever):
             return cls(documents, vectors, index, own, parameters["k"], other)
 
         return read_index(folder, _KIND, build)
-
-
-def _vectors_of(documents: Sequence[Document], encoder: Encoder) -> NDArray[np.float32]:
-    """Returns the vectors of documents: their own where they have one, encoded where not."""
-    missing = [i for i, document in enumerate(documents) if document.embedding is None]
-    given = [document.embedding for document in documents if document.embedding is not None]
-    if any(np.shape(vector) != np.shape(given[0]) or np.ndim(vector) != 1 for vector in given):
-        raise InvalidInput(f"Embeddings must all have one shape (dim,), not {sorted({np.shape(v) for v in given})}")
-    dim = len(given[0]) if given else None
-    encoded = _encoded(encoder, [indexed_text(documents[i]) for i in missing], dim) if missing else None
-    rows = iter(encoded if encoded is not None else ())
-    vectors = np.array([next(rows) if d.embedding is None else d.embedding for d in documents], dtype=np.float32)
-    if not np.isfinite(vectors).all():
-        raise InvalidInput("An embedding holds a value that is not a finite number")
-    return vectors
-
-
-def _encoded(encoder: Encoder, texts: Sequence[str], dim: int | None = None) -> NDArray[np.float32]:
-    """Returns the vectors of texts after checking that they are what the protocol promises."""
-    vectors = np.ascontiguousarray(encoder.encode(list(texts)), dtype=np.float32)
-    if vectors.ndim != 2 or len(vectors) != len(texts) or (dim is not None and vectors.shape[1] != dim):
-        expected = f"({len(texts)}, {'dim' if dim is None else dim})"
-        raise ModelError(f"{encoder!r:.200} returned an array of shape {vectors.shape}, not {expected}")
-    if not np.isfinite(vectors).all():
-        raise ModelError(f"{encoder!r:.200} returned a vector with a value that is not a finite number")
-    return vectors
 
 
 def _recipe(encoder: Encoder) -> dict[str, Any]:
