@@ -13,32 +13,27 @@ What cannot be known is left out: a passage in another window than its evidence 
 from __future__ import annotations
 
 import json
-import logging
-import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.progress import Progress
 
-from rag_compress.errors import InvalidInput
 from rag_compress.models.classifier import Batch, ClassifierNetwork, encoder_tokenizer, pool_tokens, torch
 from rag_compress.models.export import export_classifier
 from rag_compress.models.windows import Window, WindowCutter, pool
 from rag_compress.scorers.classifier import ClassifierScorer, forget_loaded
 from rag_compress.scorers.lexical import LexicalScorer
 from rag_compress.training.calibration import UNCALIBRATED, calibrate
-from rag_compress.training.card import write_card
-from rag_compress.training.checkpoint import NAME, read_checkpoint, write_checkpoint
+from rag_compress.training.card import CLASSIFIER, source_table, write_card
+from rag_compress.training.checkpoint import read_checkpoint
 from rag_compress.training.examples import Example, LabelledPassage, Mixture, Source, read_examples
+from rag_compress.training.loop import TrainingRun, half
 from rag_compress.training.targets import Target, losses_of, micro_batches, targets_of
-
-_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -123,21 +118,12 @@ def train(options: ClassifierTraining) -> Path:
         InvalidInput: A file or the encoder cannot be used, or the checkpoint is of a run with other options.
         MissingExtra: torch or transformers is not installed.
     """
-    run = _Run(options)
-    run.resume()
-    with Progress(transient=True) as progress:
-        task = progress.add_task("training", total=options.schedule.steps, completed=run.step)
-        while run.step < options.schedule.steps:
-            run.advance()
-            progress.update(task, completed=run.step)
-            if run.step % options.evaluate_every == 0 or run.step == options.schedule.steps:
-                run.save()
-                run.evaluate()
-    run.save()
-    return finish(options, run.network, run.log)
+    return _Run(options).train(options.schedule.steps, options.evaluate_every)
 
 
-def finish(options: ClassifierTraining, network: ClassifierNetwork, log: Sequence[Mapping[str, Any]] = ()) -> Path:
+def finish(
+    options: ClassifierTraining, network: ClassifierNetwork, measured: Mapping[str, Any] = MappingProxyType({})
+) -> Path:
     """Writes a trained network into `options.out` as a folder for `ClassifierScorer.from_folder`; returns the folder.
 
     The graphs are checked against torch, probabilities are calibrated on the dev files (if any), and the card says what
@@ -158,8 +144,8 @@ def finish(options: ClassifierTraining, network: ClassifierNetwork, log: Sequenc
         (out / "config.json").write_text(json.dumps(config, indent=2))
         forget_loaded()
     figures = {f"{name} graph, mean difference from torch": f"{value:.2g}" for name, value in differences.items()}
-    measured = {f"evidence recall at 5% and 20% of the words, {k}": v for k, v in (log[-1] if log else {}).items()}
-    write_card(out, options.data, asdict(options), figures | {k: v for k, v in measured.items() if "time" not in k})
+    figures |= {f"evidence recall at 5% and 20% of the words, {name}": value for name, value in measured.items()}
+    write_card(CLASSIFIER, out, source_table(options.data), asdict(options), figures)
     return out
 
 
@@ -173,14 +159,15 @@ def _some_windows(options: ClassifierTraining, cutter: WindowCutter) -> list[Win
     return windows[:24]
 
 
-class _Run:
-    """The state of a training run: network, optimizer and how many examples were drawn."""
+class _Run(TrainingRun):
+    """The state of a training run, with how many examples were drawn."""
+
+    network: ClassifierNetwork
 
     def __init__(self, options: ClassifierTraining) -> None:
+        super().__init__(options.out, options.device)
         torch.manual_seed(options.seed)
         self.options = options
-        self.out = Path(options.out)
-        self.step = 0
         self.drawn = 0
         self.mixture = Mixture(options.data, options.seed)
         self.network = ClassifierNetwork.from_encoder(options.encoder).to(options.device)
@@ -192,34 +179,19 @@ class _Run:
         self.learning = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
         self.pool = ThreadPoolExecutor(options.workers, initializer=_one_thread if options.workers > 1 else None)
         self.optimizer = torch.optim.AdamW(_groups(self.learning, options.schedule.weight_decay), fused=True)
-        self.log: list[dict[str, Any]] = []
-        self.losses: list[list[float]] = []
 
-    def resume(self) -> None:
-        """Takes up the checkpoint in the run's folder, if there is one."""
-        path = self.out / NAME
-        self.out.mkdir(parents=True, exist_ok=True)
-        if not path.exists():
-            return
-        state = read_checkpoint(path, self.options.device)
-        if state["data"] != [source.path for source in self.options.data] or state["seed"] != self.options.seed:
-            raise InvalidInput(f"{path} is of a run with other data or another seed: choose another folder")
-        self.network.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.step, self.drawn, self.log = state["step"], state["drawn"], state["log"]
+    def identity(self) -> dict[str, Any]:
+        """Returns what has to be the same; steps and rates may change on the way."""
+        return {"data": [source.path for source in self.options.data], "seed": self.options.seed}
 
-    def save(self) -> None:
-        """Writes the checkpoint, whole or not at all."""
-        state = {
-            "network": self.network.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "step": self.step,
-            "drawn": self.drawn,
-            "log": self.log,
-            "data": [source.path for source in self.options.data],
-            "seed": self.options.seed,
-        }
-        write_checkpoint(self.out / NAME, state)
+    def state(self) -> dict[str, Any]:
+        """Returns what the next update depends on."""
+        return {**super().state(), "drawn": self.drawn}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Takes up what `state` returned."""
+        super().restore(state)
+        self.drawn = state["drawn"]
 
     def advance(self) -> None:
         """Makes one update."""
@@ -234,7 +206,6 @@ class _Run:
             parameter.grad = sum(gradients[i] for gradients, _ in results) / schedule.shards
         torch.nn.utils.clip_grad_norm_(self.learning, 1.0)
         self.optimizer.step()
-        self.step += 1
         self.losses.append(np.mean([losses for _, losses in results], axis=0).tolist())
 
     def _draw(self, tokens: int) -> list[Target]:
@@ -261,19 +232,19 @@ class _Run:
         gradients = torch.autograd.grad(loss, self.learning, allow_unused=True, materialize_grads=True)
         return gradients, [part.item() for part in losses]
 
-    def evaluate(self) -> None:
-        """Adds the mean losses since the last time, and evidence recall on the dev files, to the log."""
-        entry: dict[str, Any] = {"step": self.step, "drawn": self.drawn, "time": time.time()}
-        entry["loss"] = np.mean(self.losses, axis=0).round(4).tolist() if self.losses else []
-        self.losses = []
+    def measure(self) -> dict[str, Any]:
+        """Returns evidence recall at 5% and 20% of the words of the dev files."""
+        figures: dict[str, Any] = {"drawn": self.drawn}
         for path in self.options.dev:
             examples = list(read_examples(path, self.options.dev_examples))
             scores = [self._scores(example) for example in examples]
             name = Path(path).name.split(".")[0]
-            entry[name] = [round(evidence_recall(examples, scores, share), 4) for share in (0.05, 0.2)]
-        self.log.append(entry)
-        _LOG.info("%s", entry)
-        (self.out / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in self.log))
+            figures[name] = [round(evidence_recall(examples, scores, share), 4) for share in (0.05, 0.2)]
+        return figures
+
+    def finish(self) -> Path:
+        """Writes the model and its card; returns the folder."""
+        return finish(self.options, self.network, self.figures())
 
     def _scores(self, example: Example) -> list[NDArray[np.float32]]:
         lexical = LexicalScorer().score([example.query], [[labelled.passage for labelled in example.passages]])[0]
@@ -284,8 +255,7 @@ class _Run:
 def _forward(network: ClassifierNetwork, batch: Sequence[Target], device: str) -> tuple[torch.Tensor, torch.Tensor]:
     """Returns the logits of the batch's sentences, in order, and of its windows."""
     windows = Batch.of([target.window for target in batch], device)
-    half = torch.autocast("cuda", torch.bfloat16) if device.startswith("cuda") else nullcontext()
-    with half:
+    with half(device):
         outputs, passages = network(*windows)
     width = outputs.shape[1]
     places, owners = [], []

@@ -16,11 +16,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
-import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,13 +33,12 @@ from rag_compress.models.projector import PROBE, MlpProjector, ProjectorConfig, 
 from rag_compress.models.soft_prompts import SoftPromptLLM
 from rag_compress.models.torch import SentenceTransformerEncoder
 from rag_compress.retrievers.index_folder import indexed_text
-from rag_compress.training.card import write_projector_card
-from rag_compress.training.checkpoint import NAME, read_checkpoint, write_checkpoint
+from rag_compress.training.card import PROJECTOR, licence_table, write_card
 from rag_compress.training.examples import Source
+from rag_compress.training.loop import TrainingRun, half, spread
 from rag_compress.training.paraphrases import PARAPHRASES
 from rag_compress.types import Document, Prompt
 
-_LOG = logging.getLogger(__name__)
 _MARK = "\ue000soft\ue000"
 _ENCODED = 512
 
@@ -121,17 +117,7 @@ def train(options: ProjectorTraining) -> Path:
             with other options.
         MissingExtra: torch or transformers is not installed.
     """
-    run = _Run(options)
-    run.resume()
-    with Progress(transient=True) as progress:
-        task = progress.add_task("training", total=options.steps, completed=run.step)
-        while run.step < options.steps:
-            run.advance()
-            progress.update(task, completed=run.step)
-            if run.step % options.evaluate_every == 0 or run.step == options.steps:
-                run.evaluate()
-                run.save()
-    return run.finish()
+    return _Run(options).train(options.steps, options.evaluate_every)
 
 
 class Item(NamedTuple):
@@ -148,12 +134,15 @@ class Item(NamedTuple):
     target: str
 
 
-class _Run:
+class _Run(TrainingRun):
     """The state of a training run."""
 
+    network: ProjectorNetwork
+
     def __init__(self, options: ProjectorTraining) -> None:
+        super().__init__(options.out, options.device)
         torch.manual_seed(options.seed)
-        self.options, self.out = options, Path(options.out)
+        self.options = options
         dtype = torch.bfloat16 if options.device.startswith("cuda") else torch.float32
         self.llm = SoftPromptLLM.load(options.llm, options.device, dtype, chat=options.chat)
         self.llm.model.requires_grad_(requires_grad=False)
@@ -165,7 +154,7 @@ class _Run:
         self.read: list[str] = []
         self.questions = self._questions(options.data)
         self.learned = len(self.texts)
-        self.dev = _spread(self._questions(options.dev), options.dev_examples)
+        self.dev = spread(self._questions(options.dev), options.dev_examples)
         if not self.learned or (options.tune_steps and not self.questions):
             raise InvalidInput(f"{', '.join(options.data)}: nothing to learn from: {dict(self.counts)}")
         self.out.mkdir(parents=True, exist_ok=True)
@@ -175,9 +164,6 @@ class _Run:
         scale = dim**0.5 if options.normalize else 1.0
         self.network = ProjectorNetwork(dim, hidden, options.tokens, scale).to(options.device)
         self.optimizer = torch.optim.AdamW(self.network.parameters(), weight_decay=0.0)
-        self.step = 0
-        self.log: list[dict[str, Any]] = []
-        self.losses: list[float] = []
 
     # ---- data --------------------------------------------------------------------------------------------------------
 
@@ -265,7 +251,6 @@ class _Run:
             self.losses.append(loss.item() * options.accumulate)
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         self.optimizer.step()
-        self.step += 1
 
     def _rate(self) -> float:
         """Returns the learning rate: a rise over the first 3% of the stage, then a linear fall."""
@@ -277,8 +262,8 @@ class _Run:
         return highest * min((done + 1) / max(1.0, 0.03 * steps), (steps - done) / steps)
 
     def _loss(self, items: Sequence[Item]) -> Any:
-        with self._half():
-            soft = self.network(self.embeddings[[i for item in items for i in item.passages]].to(self.options.device))
+        with half(self.device):
+            soft = self.network(self.embeddings[[i for item in items for i in item.passages]].to(self.device))
             student, targets = self._answer_logits(items, soft.flatten(0, 1))
             loss = torch.nn.functional.cross_entropy(student.float(), targets)
             if not self._tuning or not self.options.distillation:
@@ -289,10 +274,6 @@ class _Run:
             said = torch.log_softmax(student.float(), -1)
             distance = torch.nn.functional.kl_div(said, known, reduction="batchmean", log_target=True)
             return loss + self.options.distillation * distance
-
-    def _half(self) -> Any:
-        cuda = self.options.device.startswith("cuda")
-        return torch.autocast("cuda", torch.bfloat16) if cuda else nullcontext()
 
     def _answer_logits(self, items: Sequence[Item], soft: Any) -> tuple[Any, Any]:
         """Returns the LLM's logits at the tokens of the targets, `(tokens, vocabulary)`, and these tokens.
@@ -327,54 +308,25 @@ class _Run:
 
     # ---- what is kept ------------------------------------------------------------------------------------------------
 
-    def evaluate(self) -> None:
-        """Adds the mean loss since the last time, and the dev files' NLL of an answer's token, to the log."""
-        entry: dict[str, Any] = {"step": self.step, "time": round(time.time(), 1)}
-        entry["loss"] = round(float(np.mean(self.losses)), 4) if self.losses else None
-        self.losses = []
-        if self.dev:
-            entry["dev"] = {"soft": self._nll(as_text=False), "text": self._nll(as_text=True)}
-        self.log.append(entry)
-        _LOG.info("%s", entry)
-        (self.out / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in self.log), encoding="utf-8")
+    def measure(self) -> dict[str, Any]:
+        """Returns the NLL of an answer's token on the dev files, from soft tokens and from text."""
+        return {"dev": {"soft": self._nll(as_text=False), "text": self._nll(as_text=True)}} if self.dev else {}
 
     def _nll(self, *, as_text: bool) -> float:
         losses: list[float] = []
-        with torch.inference_mode(), self._half():
+        with torch.inference_mode(), half(self.device):
             for items in _batches(self.dev, self.options.batch_size):
-                rows = self.embeddings[[i for item in items for i in item.passages]].to(self.options.device)
+                rows = self.embeddings[[i for item in items for i in item.passages]].to(self.device)
                 soft = None if as_text else self.network(rows).flatten(0, 1)
                 logits, targets = self._answer_logits(items, soft)
                 losses += torch.nn.functional.cross_entropy(logits.float(), targets, reduction="none").tolist()
         return round(float(np.mean(losses)), 4)
 
-    def resume(self) -> None:
-        """Takes up the checkpoint in the run's folder, if there is one."""
-        path = self.out / NAME
-        if not path.exists():
-            return
-        state = read_checkpoint(path, self.options.device)
-        if state["run"] != self._identity():
-            raise InvalidInput(f"{path} is of a run with other options: choose another folder")
-        self.network.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.step, self.log = state["step"], state["log"]
-
-    def save(self) -> None:
-        """Writes the checkpoint, whole or not at all."""
-        state = {
-            "network": self.network.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "step": self.step,
-            "log": self.log,
-            "run": self._identity(),
-        }
-        write_checkpoint(self.out / NAME, state)
-
-    def _identity(self) -> list[Any]:
+    def identity(self) -> dict[str, Any]:
+        """Returns what has to be the same: everything that decides an update."""
         free = {"out", "device", "evaluate_every", "dev", "dev_examples"}
-        choices = [repr(value) for name, value in vars(self.options).items() if name not in free]
-        return [*choices, self.before, self.learned, len(self.questions)]
+        choices = {name: repr(value) for name, value in vars(self.options).items() if name not in free}
+        return {**choices, "weights of the LLM": self.before, "examples": [self.learned, len(self.questions)]}
 
     def finish(self) -> Path:
         """Writes the projector and its card; returns the folder.
@@ -388,8 +340,7 @@ class _Run:
         projector.save(self.out)
         figures = {name: count for name, count in self.counts.items() if count}
         figures |= {"passages": self.learned, "questions": len(self.questions)}
-        figures |= {k: v for k, v in (self.log[-1] if self.log else {}).items() if k != "time"}
-        write_projector_card(self.out, self.licences, vars(self.options), figures)
+        write_card(PROJECTOR, self.out, licence_table(self.licences), vars(self.options), figures | self.figures())
         return self.out
 
     def _config(self) -> ProjectorConfig:
@@ -421,9 +372,3 @@ def _fingerprint(model: Any) -> str:
 def _batches(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
     for start in range(0, len(items), size):
         yield items[start : start + size]
-
-
-def _spread(items: list[Item], limit: int) -> list[Item]:
-    if len(items) <= limit:
-        return items
-    return [items[int(i)] for i in np.linspace(0, len(items) - 1, limit)]

@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import json
-import logging
-import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.progress import Progress
 
 from rag_compress.errors import InvalidInput
 from rag_compress.models.copying import CopyingModel, seq2seq_model, torch
 from rag_compress.models.generation import PLAIN, RECOMP, SETTINGS, fill
-from rag_compress.training.card import write_summarizer_card
-from rag_compress.training.checkpoint import NAME, read_checkpoint, write_checkpoint
+from rag_compress.training.card import SUMMARIZER, licence_table, write_card
 from rag_compress.training.distillation import Distillation, Pair, read_candidates
+from rag_compress.training.loop import TrainingRun, half, spread
 
-_LOG = logging.getLogger(__name__)
 _POOL = 32
 """How many batches are sorted by length together, so that little is padded."""
 
@@ -81,17 +76,7 @@ def train(options: SummarizerTraining) -> Path:
             with other options.
         MissingExtra: torch or transformers is not installed.
     """
-    run = _Run(options)
-    run.resume()
-    with Progress(transient=True) as progress:
-        task = progress.add_task("training", total=options.steps, completed=run.step)
-        while run.step < options.steps:
-            run.advance()
-            progress.update(task, completed=run.step)
-            if run.step % options.evaluate_every == 0 or run.step == options.steps:
-                run.evaluate()
-                run.save()
-    return run.finish()
+    return _Run(options).train(options.steps, options.evaluate_every)
 
 
 @dataclass(frozen=True)
@@ -100,25 +85,22 @@ class _Example:
     target: list[int]
 
 
-class _Run:
+class _Run(TrainingRun):
     """The state of a training run."""
 
     def __init__(self, options: SummarizerTraining) -> None:
+        super().__init__(options.out, options.device)
         torch.manual_seed(options.seed)
         self.options = options
-        self.out = Path(options.out)
-        self.step = 0
-        self.log: list[dict[str, Any]] = []
-        self.losses: list[float] = []
-        self.model, self.tokenizer = seq2seq_model(options.model, copying=options.copying)
-        self.model.to(options.device)
+        self.network, self.tokenizer = seq2seq_model(options.model, copying=options.copying)
+        self.network.to(options.device)
         self.counts: Counter[str] = Counter()
         self.licences: dict[str, Counter[str]] = {}
         self.examples = self._examples(options.data, self.counts)
-        self.dev = _spread(self._examples(options.dev, Counter()), options.dev_examples) if options.dev else []
-        if isinstance(self.model, CopyingModel):  # the same table reads and writes: moved words would fit neither
-            self.model.encoder.network.get_input_embeddings().requires_grad_(requires_grad=False)
-        self.learning = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        self.dev = spread(self._examples(options.dev, Counter()), options.dev_examples) if options.dev else []
+        if isinstance(self.network, CopyingModel):  # the same table reads and writes: moved words would fit neither
+            self.network.encoder.network.get_input_embeddings().requires_grad_(requires_grad=False)
+        self.learning = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
         self.optimizer = torch.optim.AdamW(self.learning, weight_decay=0.01)
 
     def _examples(self, paths: Sequence[str], counts: Counter[str]) -> list[_Example]:
@@ -148,34 +130,12 @@ class _Run:
             target = target[1:]  # the decoder starts with the token that starts a text
         return _Example(source["input_ids"], target)
 
-    def resume(self) -> None:
-        """Takes up the checkpoint in the run's folder, if there is one."""
-        self.out.mkdir(parents=True, exist_ok=True)
-        path = self.out / NAME
-        if not path.exists():
-            return
-        state = read_checkpoint(path, self.options.device)
-        if state["run"] != self._identity():
-            raise InvalidInput(f"{path} is of a run with other options: choose another folder")
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.step, self.log = state["step"], state["log"]
-
-    def save(self) -> None:
-        """Writes the checkpoint, whole or not at all."""
-        state = {
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "step": self.step,
-            "log": self.log,
-            "run": self._identity(),
-        }
-        write_checkpoint(self.out / NAME, state)
-
-    def _identity(self) -> list[Any]:
+    def identity(self) -> dict[str, Any]:
+        """Returns what has to be the same; steps and rates may change on the way."""
         options = self.options
-        choices = [options.model, options.copying, options.input_template, options.seed, options.batch_size]
-        return [list(options.data), *choices, len(self.examples)]
+        names = ("model", "copying", "input_template", "seed", "batch_size")
+        choices = {name: getattr(options, name) for name in names}
+        return {"data": list(options.data), **choices, "examples": len(self.examples)}
 
     def advance(self) -> None:
         """Makes one update."""
@@ -185,13 +145,12 @@ class _Run:
         fall = (options.steps - self.step) / options.steps
         for group in self.optimizer.param_groups:
             group["lr"] = options.learning_rate * min(1.0, rise, fall)
-        self.model.train()
+        self.network.train()
         loss = self._loss(self._drawn())
         self.optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.learning, 1.0)
         self.optimizer.step()
-        self.step += 1
         self.losses.append(loss.item())
 
     def _drawn(self) -> list[_Example]:
@@ -212,37 +171,30 @@ class _Run:
 
     def _loss(self, batch: Sequence[_Example]) -> Any:
         pad = self.tokenizer.pad_token_id
-        ids = _padded([example.source for example in batch], pad).to(self.options.device)
-        labels = _padded([example.target for example in batch], -100).to(self.options.device)
-        mask = _padded([[1] * len(example.source) for example in batch], 0).to(self.options.device)
-        half = torch.autocast("cuda", torch.bfloat16) if self.options.device.startswith("cuda") else nullcontext()
-        with half:
-            return self.model(input_ids=ids, attention_mask=mask, labels=labels).loss.float()
+        ids = _padded([example.source for example in batch], pad).to(self.device)
+        labels = _padded([example.target for example in batch], -100).to(self.device)
+        mask = _padded([[1] * len(example.source) for example in batch], 0).to(self.device)
+        with half(self.device):
+            return self.network(input_ids=ids, attention_mask=mask, labels=labels).loss.float()
 
-    def evaluate(self) -> None:
-        """Adds the mean loss since the last time, and that on the dev files, to the log."""
-        entry: dict[str, Any] = {"step": self.step, "time": round(time.time(), 1)}
-        entry["loss"] = round(float(np.mean(self.losses)), 4) if self.losses else None
-        self.losses = []
-        if self.dev:
-            self.model.eval()
-            with torch.inference_mode():
-                losses = [self._loss(batch).item() for batch in _batches(self.dev, self.options.batch_size)]
-            entry["dev loss"] = round(float(np.mean(losses)), 4)
-        self.log.append(entry)
-        _LOG.info("%s", entry)
-        (self.out / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in self.log))
+    def measure(self) -> dict[str, Any]:
+        """Returns the mean loss on the dev files."""
+        if not self.dev:
+            return {}
+        self.network.eval()
+        with torch.inference_mode():
+            losses = [self._loss(batch).item() for batch in _batches(self.dev, self.options.batch_size)]
+        return {"dev loss": round(float(np.mean(losses)), 4)}
 
     def finish(self) -> Path:
         """Writes the model, its tokenizer, settings and card; returns the folder."""
-        self.model.eval().cpu().save_pretrained(self.out)
+        self.network.eval().cpu().save_pretrained(self.out)
         self.tokenizer.save_pretrained(self.out)
         settings = {"template": self.options.input_template, "max_source_tokens": self.options.max_source_tokens}
         (self.out / SETTINGS).write_text(json.dumps(settings, indent=2), encoding="utf-8")
         recipe = vars(self.options) | {"distillation": repr(self.options.distillation)}
         figures = {name: count for name, count in self.counts.items() if count}
-        figures |= {k: v for k, v in (self.log[-1] if self.log else {}).items() if k != "time"}
-        write_summarizer_card(self.out, self.licences, recipe, figures)
+        write_card(SUMMARIZER, self.out, licence_table(self.licences), recipe, figures | self.figures())
         return self.out
 
 
@@ -255,9 +207,3 @@ def _batches(examples: Sequence[_Example], size: int) -> Iterator[Sequence[_Exam
     ordered = sorted(examples, key=lambda example: len(example.source))
     for start in range(0, len(ordered), size):
         yield ordered[start : start + size]
-
-
-def _spread(examples: list[_Example], limit: int) -> list[_Example]:
-    if len(examples) <= limit:
-        return examples
-    return [examples[int(i)] for i in np.linspace(0, len(examples) - 1, limit)]
