@@ -41,8 +41,6 @@ Store = Annotated[str, typer.Option(help="One kind of store.", callback=_known)]
 app = typer.Typer(no_args_is_help=True, help="Measures jobs over whole stores.")
 _RUN = [sys.executable, "-m", "rag_compress", "run"]
 _LEXICAL = ["--method", "lexical", "--query", QUERY]
-_ON_RAY = ("jsonl", "parquet", "sqlite")
-"""Where a store is read and written does not depend on the engine: three of them stand for all."""
 _MACHINE = f"{platform.machine()}, {os.cpu_count()} cores"
 
 Data = Annotated[Path | None, typer.Option(help="The data folder (default: $RAG_COMPRESS_DATA).")]
@@ -85,9 +83,8 @@ def kill(
     """Kills runs at random moments and resumes them; adds its figures to `batch-kill.json`."""
     texts = _texts(data_folder(data), documents)
     for each in [name for name in ENGINES if engine in ("", name)]:
-        names = [store] if store else list(KINDS) if each == "local" else list(_ON_RAY)
         with engine_ways(each) as ways:
-            for name in names:
+            for name in [store] if store else KINDS:
                 start = time.perf_counter()
                 same = Trial(name, texts, ways).killed(kills, random.Random(f"{name} {each}"))  # noqa: S311 - moments
                 key = name if each == "local" else f"{name} on {each}"

@@ -119,6 +119,8 @@ class FileOutput:
         known = {note["content"]: (row, note) for row in rows if (note := self.notes.read(row.note))}
 
         def find(_: Row, content: Input) -> Done | None:
+            if not known:  # the first run needs no hash
+                return None
             row, note = known.get(content.content_hash(), (None, {}))
             if row is None or note["config"] != self.notes.config:
                 return None
