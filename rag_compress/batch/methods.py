@@ -77,17 +77,17 @@ def _biencoder(options: Options, template: PromptTemplate) -> Stage:
 def _summary(options: Options, template: PromptTemplate) -> Stage:
     model, rest = _needed(options, "summary", "FOLDER or module:object")
     lead = ExtractiveCompressor.lexical()  # without a question no score is worth a model's time
-    return EachDocument(_writer(model, {"keywords": 8, "fallback": lead, **rest}, template))
+    return EachDocument(writer(model, {"keywords": 8, "fallback": lead, **rest}, template))
 
 
 def _abstractive(options: Options, template: PromptTemplate) -> Stage:
     model, rest = _needed(options, "abstractive", "FOLDER or module:object")
     threshold, rest = _without(rest, "threshold")
     extract = ExtractiveCompressor.default(**({} if threshold is None else {"threshold": threshold}), template=template)
-    return extract >> _writer(model, {"fallback": extract, **rest}, template)
+    return extract >> writer(model, {"fallback": extract, **rest}, template)
 
 
-def _writer(model: str, options: Options, template: PromptTemplate) -> AbstractiveCompressor:
+def writer(model: str, options: Options, template: PromptTemplate) -> AbstractiveCompressor:
     """Returns the compressor of a summarizer, its chunks short enough for the model's window, if that is known."""
     summarizer, chunking = named_summarizer(model), Chunking()
     if window := getattr(summarizer, "max_source_tokens", None):

@@ -9,7 +9,18 @@ import typer
 
 import rag_compress
 from rag_compress.cli.jobs import export, run, status, verify
-from rag_compress.cli.options import MINILM, Compressing, Output, Retrieval, Scorer, Scoring, Soft, Sources, StorageKind
+from rag_compress.cli.options import (
+    MINILM,
+    Compressing,
+    Output,
+    Retrieval,
+    Scorer,
+    Scoring,
+    Soft,
+    Sources,
+    StorageKind,
+    Writing,
+)
 from rag_compress.cli.train import train_app
 
 app = typer.Typer(
@@ -116,8 +127,12 @@ def compress(
         str | None, typer.Option(help="Of the documents, as en or de; by default from the script.")
     ] = None,
     method: Annotated[
-        Compressing, typer.Option(help="Keep sentences, or put soft tokens in the place of documents.")
+        Compressing, typer.Option(help="Keep sentences, write a summary of them, or put soft tokens in their place.")
     ] = Compressing.extractive,
+    summarizer: Annotated[
+        str | None,
+        typer.Option(help="Who writes with --method abstractive: the folder of a trained model, or module:object."),
+    ] = None,
     projector: Annotated[Path | None, typer.Option(help="The folder of --method xrag's projector.")] = None,
     exact: Annotated[
         bool, typer.Option(help="--method xrag: keep as text what holds the numbers, names or code asked for.")
@@ -151,8 +166,14 @@ def compress(
     source = Sources(documents or [], encoding or "utf-8", skip_errors) if index is None else index
     if (projector or output is Output.request) and method is not Compressing.xrag:
         raise typer.BadParameter("--projector and -o request are for --method xrag.")
-    soft = Soft(projector, exact) if method is Compressing.xrag else None
-    run_compress(query, source, k, selection, Scoring(scorer, encoder, language), tokenizer, output, soft)
+    if summarizer and method is not Compressing.abstractive:
+        raise typer.BadParameter("--summarizer is for --method abstractive.")
+    forms: dict[Compressing, Soft | Writing] = {
+        Compressing.abstractive: Writing(summarizer),
+        Compressing.xrag: Soft(projector, exact),
+    }
+    scoring = Scoring(scorer, encoder, language)
+    run_compress(query, source, k, selection, scoring, tokenizer, output, forms.get(method))
 
 
 app.add_typer(train_app, name="train")

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from rag_compress.checks import check_count
-from rag_compress.cli.options import MINILM, Output, Scorer, Scoring, Soft, Sources
+from rag_compress.cli.options import MINILM, Output, Scorer, Scoring, Soft, Sources, Writing
 from rag_compress.cli.reading import Skipped, read
 from rag_compress.cli.view import show_context, show_counts, stderr, to_json, token_counts, working
 from rag_compress.cli.xrag import server_request, soft_compressor
 from rag_compress.compressors.extractive import ExtractiveCompressor
 from rag_compress.compressors.projector import XRAG, ProjectorCompressor
+from rag_compress.errors import InvalidInput
 from rag_compress.prompts import PromptTemplate
 from rag_compress.selection import Selection
 from rag_compress.stages import Stage
@@ -32,16 +33,18 @@ def run_compress(
     scoring: Scoring,
     tokenizer: str | None,
     output: Output,
-    soft: Soft | None = None,
+    form: Soft | Writing | None = None,
 ) -> None:
     """Prints the prompt of a question over an index folder or documents."""
     check_count("k", k, least=1)
     counter = token_counter(tokenizer) if tokenizer else estimate_tokens
-    template = replace(XRAG if soft else PromptTemplate(), tokenizer=counter)
-    if soft:
-        compressor: Stage = soft_compressor(soft.projector, limits, template, exact=soft.exact)
+    template = replace(XRAG if isinstance(form, Soft) else PromptTemplate(), tokenizer=counter)
+    if isinstance(form, Soft):
+        compressor: Stage = soft_compressor(form.projector, limits, template, exact=form.exact)
+    elif isinstance(form, Writing):
+        compressor = _writer(form.summarizer, limits, template, scoring)
     else:
-        compressor = _compressor(limits, template, scoring)
+        compressor = _extractor(limits, template, scoring)
     context, skipped = _retrieved(query, source, k)
     with working("compressing"):
         (context,) = compressor([context])
@@ -54,7 +57,20 @@ def run_compress(
     skipped.exit()
 
 
-def _compressor(limits: Mapping[str, Any], template: PromptTemplate, scoring: Scoring) -> Stage:
+def _writer(summarizer: str | None, limits: Mapping[str, Any], template: PromptTemplate, scoring: Scoring) -> Stage:
+    """Returns an extract and a summary of it: the budget is the summary's, other limits choose what it is made from."""
+    if not summarizer:
+        raise InvalidInput(
+            "--method abstractive needs --summarizer: a folder that `rag-compress train summarizer` wrote, or "
+            "module:object, a LangChain chat model for instance"
+        )
+    from rag_compress.batch.methods import writer
+
+    extract = _extractor({**limits, "max_tokens": None}, template, scoring)
+    return extract >> writer(summarizer, {"max_tokens": limits["max_tokens"], "fallback": extract}, template)
+
+
+def _extractor(limits: Mapping[str, Any], template: PromptTemplate, scoring: Scoring) -> ExtractiveCompressor:
     given = {name: value for name, value in limits.items() if value is not None}
     splitter = partial(cut, language=scoring.language)
     if scoring.scorer is not Scorer.biencoder:
@@ -116,4 +132,6 @@ def _record(context: Context, template: PromptTemplate) -> dict[str, Any]:
 
 
 def _segment(segment: Segment) -> dict[str, Any]:
-    return {"text": segment.text, "score": segment.score, "spans": [asdict(span) for span in segment.spans]}
+    return {"text": segment.text, "score": segment.score, "spans": [asdict(span) for span in segment.spans]} | (
+        {} if segment.verbatim else {"verbatim": False}
+    )

@@ -35,9 +35,10 @@ class Scorer(StrEnum):
 
 
 class Compressing(StrEnum):
-    """How `compress` makes documents shorter: sentences of them, or soft tokens in their place."""
+    """How `compress` makes documents shorter: sentences of them, a summary, or soft tokens in their place."""
 
     extractive = "extractive"
+    abstractive = "abstractive"
     xrag = "xrag"
 
 
@@ -70,6 +71,12 @@ class Soft(NamedTuple):
 
     projector: Path | None
     exact: bool
+
+
+class Writing(NamedTuple):
+    """A summary: by which summarizer, a folder or `module:object`."""
+
+    summarizer: str | None
 
 
 class Scoring(NamedTuple):
