@@ -34,6 +34,12 @@ _STORED = """\
 The same for k = 1 with embeddings that were kept in less room. As little comes of the whole embedding here, little can
 be lost:
 """
+_CEILING = """\
+How much these tokens could hold: the NLL of {passages} of the passages from soft tokens that were fitted to each of
+them by itself (`python -m eval.soft_tokens ceiling`). No projector does that: it has only the embedding, and has to be
+right for passages that it has never seen. So what is missing between this table and the one above was lost by the
+projector, and what is missing to the text, by the LLM.
+"""
 _COST = """\
 What reading one question costs (`python -m eval.soft_tokens cost`; batches of one, this machine). The encoder runs once
 for each document, when it is indexed; a question pays for it only if the document was not.
@@ -60,6 +66,13 @@ def soft_sections(plots: Path) -> Iterator[str]:
         answers = {f"k={k}": result.scores[f"answer: k={k}, gap closed"] for k in found}
         plot_bars({"answers": answers, "passages": closed}, "gap closed, %", plots / "soft-tokens.png")
         yield "![The share of the gap closed, by soft tokens](plots/soft-tokens.png)\n"
+    if ceiling := find_result("soft-tokens-ceiling"):
+        yield _CEILING.replace("{passages}", str(ceiling.details["passages"]))
+        rows = [
+            [f"k = {k}", _three(ceiling, f"k={k}, fitted"), ceiling.scores[f"k={k}, gap closed"]] for k in (1, 2, 4, 8)
+        ]
+        ends = [["nothing", _three(ceiling, "none"), None], ["text", _three(ceiling, "text"), None]]
+        yield table(["from", "NLL of the passage", "gap closed, %"], [ends[0], *rows, ends[1]])
     if cost := find_result("soft-tokens-cost"):
         yield _COST
         yield table(["", "tokens read", "ms", "MFLOPs"], [_cost(cost, part) for part in _PARTS])

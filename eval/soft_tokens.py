@@ -1,4 +1,4 @@
-"""Measures what one soft token tells an LLM: `python -m eval.soft_tokens data`, then `measure` and `cost`.
+"""Measures what one soft token tells an LLM: `python -m eval.soft_tokens data`, then `measure`, `ceiling` and `cost`.
 
 The LLM is that of `eval.small_llm`, the projectors are trained by `rag-compress train projector`; neither has seen the
 passages and questions measured on, nor their articles.
@@ -40,6 +40,7 @@ Runs = Annotated[Path, typer.Option(help="The folder with the projectors, k1, k2
 TOKENS = (1, 2, 4, 8)
 STORAGES: tuple[Storage, ...] = ("float16", "int8", "pq")
 _LIMIT, _BATCH = 500, 20
+_FITTING_RATE = 0.03
 _RECIPE = "--pretrain-steps 500 --tune-steps 200 --pretrain-rate 2e-3 --tune-rate 1e-3"
 """Of the projectors measured here."""
 
@@ -158,23 +159,30 @@ def _trained(runs: Path) -> list[int]:
 
 def _nll(model: SoftPromptLLM, prompts: Sequence[Prompt], targets: Sequence[str]) -> list[float]:
     """Returns the mean NLL of a token of each target, the end of the turn included."""
-    right = SoftPromptLLM(model.model, model.tokenizer, padding_side="right")
-    end = model.tokenizer.eos_token_id
     found: list[float] = []
     for start in range(0, len(prompts), _BATCH):
         batch = prompts[start : start + _BATCH]
-        asked = [right.token_ids(prompt) for prompt in batch]
-        said = [
-            [*model.tokenizer(t, add_special_tokens=False)["input_ids"], end] for t in targets[start : start + _BATCH]
-        ]
         soft = [torch.from_numpy(array) for prompt in batch for array in prompt.soft_tokens]
-        rows = right.embed([[*a, *b] for a, b in zip(asked, said, strict=True)], torch.cat(soft) if soft else None)
         with torch.inference_mode():
-            logits = model.model(**rows._asdict(), use_cache=False).logits
-        for own, a, b in zip(logits, asked, said, strict=True):
-            losses = torch.nn.functional.cross_entropy(own[len(a) - 1 : len(a) + len(b) - 1], torch.tensor(b))
-            found.append(losses.item())
+            losses = _losses(model, batch, targets[start : start + _BATCH], torch.cat(soft) if soft else None)
+        found += [loss.item() for loss in losses]
     return found
+
+
+def _losses(
+    model: SoftPromptLLM, prompts: Sequence[Prompt], targets: Sequence[str], soft: torch.Tensor | None
+) -> list[torch.Tensor]:
+    """Returns the mean NLL of a token of each target of a batch, whose soft tokens are `(tokens, hidden)`."""
+    right = SoftPromptLLM(model.model, model.tokenizer, padding_side="right")
+    end = model.tokenizer.eos_token_id
+    asked = [right.token_ids(prompt) for prompt in prompts]
+    said = [[*model.tokenizer(target, add_special_tokens=False)["input_ids"], end] for target in targets]
+    rows = right.embed([[*a, *b] for a, b in zip(asked, said, strict=True)], soft)
+    logits = model.model(**rows._asdict(), use_cache=False).logits
+    return [
+        torch.nn.functional.cross_entropy(own[len(a) - 1 : len(a) + len(b) - 1], torch.tensor(b))
+        for own, a, b in zip(logits, asked, said, strict=True)
+    ]
 
 
 def _matches(model: SoftPromptLLM, prompts: Sequence[Prompt], targets: Sequence[str]) -> list[float]:
@@ -230,6 +238,52 @@ def cost(
     vectors = [encoder.encode([text]) for text in texts]
     scores |= _cost("projector", [partial(projector.project, vector) for vector in vectors])
     Result("python -m eval.soft_tokens cost", scores, {"questions": len(readings)}).write("soft-tokens-cost")
+
+
+@app.command()
+def ceiling(
+    llm: Llm = Path("eval/cache/llm"),
+    folder: Data = None,
+    limit: Annotated[int, typer.Option(help="The most passages.")] = 36,
+    steps: Annotated[int, typer.Option(help="Updates of each token.")] = 150,
+) -> None:
+    """Measure how well the LLM says a passage from tokens that were fitted to it: about the most there can be."""
+    model = SoftPromptLLM.load(str(llm), "cpu")
+    model.model.requires_grad_(requires_grad=False)
+    questions = measured(read_questions(data_folder(folder), "squad", "test"), limit)
+    passages = [next(iter(read_pieces(question))).passage for question in questions]
+    again = Task(PARAPHRASES[0], PARAPHRASES[0].replace("{context}", ""), passages)
+    queries = [""] * len(passages)
+    samples = {
+        "none": _nll(model, again.prompts(queries, None), passages),
+        "text": _nll(model, again.prompts(queries, passages), passages),
+    }
+    for tokens in TOKENS:
+        fitted = _fitted(model, again, tokens, steps)
+        samples[f"k={tokens}, fitted"] = _nll(model, again.prompts(queries, fitted), passages)
+    scores = {name: float(np.mean(values)) for name, values in samples.items()}
+    gap = scores["none"] - scores["text"]
+    scores |= {f"k={k}, gap closed": 100 * (scores["none"] - scores[f"k={k}, fitted"]) / gap for k in TOKENS}
+    details = {"passages": len(passages), "steps": steps, "rate": _FITTING_RATE}
+    Result("python -m eval.soft_tokens ceiling", scores, details, samples).write("soft-tokens-ceiling")
+
+
+def _fitted(model: SoftPromptLLM, task: Task, tokens: int, steps: int) -> list[NDArray[np.float32]]:
+    """Returns soft tokens for each target that were learned from it alone."""
+    hidden = model.model.get_input_embeddings().weight.shape[1]
+    torch.manual_seed(0)
+    found: list[NDArray[np.float32]] = []
+    for start in range(0, len(task.targets), _BATCH):
+        targets = task.targets[start : start + _BATCH]
+        soft = torch.nn.Parameter(torch.randn(len(targets), tokens, hidden) / hidden**0.5)
+        optimizer = torch.optim.Adam([soft], lr=_FITTING_RATE)
+        prompts = task.prompts([""] * len(targets), list(soft.detach().numpy()))
+        for _ in range(steps):
+            optimizer.zero_grad()
+            torch.stack(_losses(model, prompts, targets, soft.flatten(0, 1))).mean().backward()
+            optimizer.step()
+        found += list(soft.detach().numpy().copy())
+    return found
 
 
 def _read(model: SoftPromptLLM, prompt: Prompt) -> None:
