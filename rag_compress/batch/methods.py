@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from rag_compress.compressors.abstractive import AbstractiveCompressor
-from rag_compress.compressors.chunking import Chunking
 from rag_compress.compressors.extractive import ExtractiveCompressor
 from rag_compress.compressors.offline import EachDocument
 from rag_compress.errors import InvalidInput
@@ -88,11 +87,8 @@ def _abstractive(options: Options, template: PromptTemplate) -> Stage:
 
 
 def writer(model: str, options: Options, template: PromptTemplate) -> AbstractiveCompressor:
-    """Returns the compressor of a summarizer, its chunks short enough for the model's window, if that is known."""
-    summarizer, chunking = named_summarizer(model), Chunking()
-    if window := getattr(summarizer, "max_source_tokens", None):
-        chunking = Chunking(max_tokens=min(chunking.max_tokens, max(1, window * 3 // 4)))
-    return AbstractiveCompressor(summarizer, chunking=chunking, template=template, **options)
+    """Returns the compressor of a summarizer, by its name."""
+    return AbstractiveCompressor(named_summarizer(model), template=template, **options)
 
 
 def _classifier_weights(options: Options) -> list[Path]:

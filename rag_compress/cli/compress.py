@@ -12,7 +12,7 @@ from typing import Any
 from rag_compress.checks import check_count
 from rag_compress.cli.options import MINILM, Output, Scorer, Scoring, Soft, Sources, Writing
 from rag_compress.cli.reading import Skipped, read
-from rag_compress.cli.view import show_context, show_counts, stderr, to_json, token_counts, working
+from rag_compress.cli.view import show_context, show_counts, stderr, to_json, token_counts, visible, working
 from rag_compress.cli.xrag import server_request, soft_compressor
 from rag_compress.compressors.extractive import ExtractiveCompressor
 from rag_compress.compressors.projector import XRAG, ProjectorCompressor
@@ -52,6 +52,7 @@ def run_compress(
         sys.stdout.write(to_json(server_request(compressor.projector, template.format(context))) + "\n")
     else:
         _print(context, template, output)
+    _warn_of_stand_ins(context)
     if stderr.is_terminal or output is Output.view:
         show_counts(context, template)
     skipped.exit()
@@ -100,6 +101,19 @@ def _retrieved(query: str, source: Path | Sources, k: int) -> tuple[Context, Ski
         (found,) = BM25Retriever.from_documents(documents, k).retrieve([query])
     stderr.print(f"BM25 took {len(found)} of {len(documents):,} documents (-k {k})", style="dim")
     return Context.whole(query, found), skipped
+
+
+def _warn_of_stand_ins(context: Context) -> None:
+    """Says on stderr that the extract stands in for a summary, and why."""
+    notes = context.notes.get("abstractive", {})
+    if stood_in := notes.get("stood_in"):
+        reasons = "; ".join(notes.get("errors", stood_in))
+        count = sum(stood_in.values())
+        stderr.print(
+            f"no summary of {count} of {notes['chunks']} chunks, the extract stands in: {visible(reasons)}",
+            style="yellow",
+            markup=False,
+        )
 
 
 def _print(context: Context, template: PromptTemplate, output: Output) -> None:

@@ -20,7 +20,6 @@ from rag_compress.models.protocols import Summarizer, Summary
 from rag_compress.prompts import PromptTemplate, join_segments
 from rag_compress.selection import Selection
 from rag_compress.stages import Stage
-from rag_compress.text import sentences
 from rag_compress.tokens import token_counter
 from rag_compress.types import Context, Segment, Span
 from rag_compress.words import words
@@ -31,6 +30,10 @@ _LEAST_ASKED = 16
 """But never fewer than this, as far as its text has them."""
 _LEAST_TOKENS = 8
 """Nobody writes a sentence in fewer."""
+_SHOWN, _ERRORS = 200, 3
+"""How much of an error is noted, and of how many."""
+_WINDOW = 0.75
+"""The share of a summarizer's window that a chunk may have: there is a prompt, and tokens are counted otherwise."""
 _REPLACED_FROM = 0.25
 """A sentence that shares less with its best source has none: there is nothing to put in its place."""
 
@@ -45,7 +48,8 @@ class AbstractiveCompressor(Stage):
     chunk, or has no sentence that stands, the extractive result stands in for that chunk.
 
     What happened is in `notes["abstractive"]`: `chunks`, `rounds`, and how many sentences were `checked`, `replaced`,
-    `dropped` and `over_budget`; `stood_in` counts the chunks that are extractive, by reason.
+    `dropped` and `over_budget`; `stood_in` counts the chunks that are extractive, by reason, and `errors` has the first
+    different messages of the summarizer's errors, if there were any.
 
     Attributes:
         summarizer: Writes.
@@ -54,7 +58,7 @@ class AbstractiveCompressor(Stage):
         on_fault: What becomes of a sentence that fails: its best source sentence takes its place, or nothing.
         keywords: How many keywords of each chunk must stay: where one is lost, the source sentence that holds most of
             the lost ones is added, word for word, as long as it fits. Of a summary that is not checked, none must.
-        chunking: Cuts long texts.
+        chunking: Cuts long texts; into shorter chunks still where the summarizer's window (`max_source_tokens`) wants.
         fallback: Stands in; its selection's budget is replaced.
         template: Renders the context and counts its tokens.
     """
@@ -69,6 +73,11 @@ class AbstractiveCompressor(Stage):
     template: PromptTemplate = field(default_factory=PromptTemplate)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.summarizer, Summarizer):
+            raise InvalidInput(
+                "summarizer must have summarize(queries, texts, max_tokens); a LangChain chat model needs "
+                f"ChatSummarizer around it: {self.summarizer!r:.80}"
+            )
         if self.max_tokens is not None:
             check_count("max_tokens", self.max_tokens)
         check_count("keywords", self.keywords)
@@ -89,6 +98,14 @@ class AbstractiveCompressor(Stage):
         drafts = self._again(drafts)
         return [self._finished(context, draft) for context, draft in zip(batch, drafts, strict=True)]
 
+    @property
+    def _chunking(self) -> Chunking:
+        """The chunking, its chunks short enough for the summarizer's window, if that is known."""
+        window = getattr(self.summarizer, "max_source_tokens", None)
+        if window is None:
+            return self.chunking
+        return replace(self.chunking, max_tokens=min(self.chunking.max_tokens, max(1, int(window * _WINDOW))))
+
     # ---- what is to be written ---------------------------------------------------------------------------------------
 
     def _parts(self, context: Context) -> list[_Part]:
@@ -100,7 +117,7 @@ class AbstractiveCompressor(Stage):
         count = token_counter(self.template.tokenizer)
         sizes = [max(1, count(piece.text)) for piece in pieces]
         whole = replace(context, segments=tuple(pieces), dropped=())
-        chunks = self.chunking.cut(pieces, sizes)
+        chunks = self._chunking.cut(pieces, sizes)
         header = max((part.header_size for part in self.template.parts(whole)), default=0)
         room = self._room(sum(sizes), header)
         shares = [min(room, sum(sizes))] if len(chunks) == 1 else self._shares(whole, chunks, sizes, room)
@@ -119,7 +136,7 @@ class AbstractiveCompressor(Stage):
         scored = replace(self.fallback, splitter=_whole).score([whole])[0].segments
         relevance = [max(max(scored[i].score or 0.0, 0.0) for i in chunk) for chunk in chunks]
         densities = [density([whole.segments[i].text for i in chunk]) for chunk in chunks]
-        return self.chunking.allot(room, [sum(sizes[i] for i in chunk) for chunk in chunks], densities, relevance)
+        return self._chunking.allot(room, [sum(sizes[i] for i in chunk) for chunk in chunks], densities, relevance)
 
     # ---- writing and checking ----------------------------------------------------------------------------------------
 
@@ -153,15 +170,17 @@ class AbstractiveCompressor(Stage):
     def _checked(self, part: _Part, summary: Summary) -> _Written:
         """Returns the sentences of a summary that stand, or the extract in its place."""
         if not isinstance(summary, str):
-            return self._stand_in(part, type(summary).__name__)
+            return self._stand_in(part, type(summary).__name__)._replace(error=str(summary)[:_SHOWN])
         if len(summary) > len(part.text):
             return self._stand_in(part, "longer than its input")
         if not summary.strip():
             return _Written((), part.context.segments, Counter(empty=1))
         if self.grounding is None:
-            segments = [Segment(summary[a:b], part.spans, verbatim=False) for a, b in sentences(summary)]
+            segments = [Segment(summary[a:b], part.spans, verbatim=False) for a, b in self.fallback.splitter(summary)]
             return _Written(tuple(segments), (), Counter())
-        verdicts = self.grounding.check(summary, [piece.text for piece in part.context.segments])
+        verdicts = self.grounding.check(
+            summary, [piece.text for piece in part.context.segments], self.fallback.splitter
+        )
         found = [segment for verdict in verdicts if (segment := self._segment(part, verdict)) is not None]
         kept = _in_order(part.context, found)
         notes = Counter(checked=len(verdicts), replaced=sum(s.verbatim for s in kept))
@@ -216,7 +235,8 @@ class AbstractiveCompressor(Stage):
         result = []
         for i, draft in enumerate(drafts):
             again = found.get(i)
-            result.append(draft if again is None or again.stood_in else _Draft(draft.parts, [again], rounds=2))
+            stands = again is None or again.stood_in or not again.segments
+            result.append(draft if again is None or stands else _Draft(draft.parts, [again], rounds=2))
         return result
 
     def _is_long(self, draft: _Draft) -> bool:
@@ -225,7 +245,7 @@ class AbstractiveCompressor(Stage):
         count = token_counter(self.template.tokenizer)
         rendered = self.template.render_context(replace(draft.whole, segments=draft.segments))
         text = " ".join(segment.text for segment in draft.segments)
-        return count(rendered) > self.max_tokens and count(text) <= self.chunking.max_tokens
+        return count(rendered) > self.max_tokens and count(text) <= self._chunking.max_tokens
 
     def _finished(self, context: Context, draft: _Draft) -> Context:
         """Returns the context with the draft, fitted to the budget; if that is longer than before, the extract."""
@@ -236,13 +256,22 @@ class AbstractiveCompressor(Stage):
         drafted = replace(context, segments=tuple(kept), dropped=(*context.dropped, *dropped))
         fitted = Selection(max_tokens=self.max_tokens, template=self.template)([drafted])[0]
         stood_in = Counter(written.stood_in for written in draft.written if written.stood_in)
-        notes = {"chunks": len(draft.parts), "rounds": draft.rounds, **draft.counts}
+        notes: dict[str, object] = {"chunks": len(draft.parts), "rounds": draft.rounds, **draft.counts}
         notes["over_budget"] = len(kept) - len(fitted.segments)
-        if not self._is_shorter(fitted, context):
-            extract = self._stand_in(_Part.of(draft.whole, self._limit(context), 0), "longer than its input")
+        if reason := self._why_not(fitted, drafted, context):
+            extract = self._stand_in(_Part.of(draft.whole, self._limit(context), 0), reason)
             fitted = replace(context, segments=extract.segments, dropped=(*context.dropped, *extract.dropped))
-            stood_in = Counter({"longer than its input": len(draft.parts)})
-        return replace(fitted, notes={**context.notes, "abstractive": {**notes, "stood_in": dict(stood_in)}})
+            stood_in = Counter({reason: len(draft.parts)})
+        notes["stood_in"] = dict(stood_in)
+        if errors := list(dict.fromkeys(written.error for written in draft.written if written.error)):
+            notes["errors"] = errors[:_ERRORS]
+        return replace(fitted, notes={**context.notes, "abstractive": notes})
+
+    def _why_not(self, fitted: Context, drafted: Context, before: Context) -> str:
+        """Returns why a summary cannot stand, empty if it can."""
+        if drafted.segments and not fitted.segments:
+            return "no sentence fits"
+        return "" if self._is_shorter(fitted, before) else "longer than its input"
 
     def _limit(self, context: Context) -> int:
         size = token_counter(self.template.tokenizer)(self.template.render_context(context))
@@ -287,12 +316,16 @@ class _Part(NamedTuple):
 
 
 class _Written(NamedTuple):
-    """What became of a part: what is kept, what is not, counts of what happened, why the extract stands in (if so)."""
+    """What became of a part: what is kept, what is not, counts of what happened, why the extract stands in (if so).
+
+    After an error of the summarizer, `stood_in` is its type and `error` what it says.
+    """
 
     segments: tuple[Segment, ...]
     dropped: tuple[Segment, ...]
     counts: Counter[str]
     stood_in: str = ""
+    error: str = ""
 
 
 class _Draft(NamedTuple):
@@ -334,7 +367,9 @@ def _whole(text: str) -> list[tuple[int, int]]:
 
 def _in_order(context: Context, segments: Iterable[Segment]) -> list[Segment]:
     """Returns the segments without repetitions; the verbatim ones change places until they stand in document order."""
-    distinct = list(dict.fromkeys(segments))
+    unique = list(dict.fromkeys(segments))
+    quoted = {segment.text for segment in unique if segment.verbatim}
+    distinct = [segment for segment in unique if segment.verbatim or segment.text not in quoted]
     place = {document.id: n for n, document in enumerate(context.documents)}
     verbatim = sorted(
         (segment for segment in distinct if segment.verbatim),

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from rag_compress.checks import check_count, check_number
 from rag_compress.compressors.facts import Facts, content_words, facts_of, folded
 from rag_compress.compressors.places import place_faults
-from rag_compress.text import sentences
+from rag_compress.text import Splitter, sentences
 from rag_compress.words import words
 
 _CAPITALS = re.compile(r"[A-Z]{3,6}")
@@ -79,15 +79,16 @@ class Grounding:
         check_number("min_gain", self.min_gain, 0, 1)
         check_count("max_sources", self.max_sources, least=1)
 
-    def check(self, summary: str, sources: Sequence[str]) -> list[Verdict]:
+    def check(self, summary: str, sources: Sequence[str], splitter: Splitter = sentences) -> list[Verdict]:
         """Returns a verdict on each sentence of a summary, in order.
 
         Args:
             summary: The summary.
             sources: The sentences that it was written from.
+            splitter: Cuts the summary into sentences.
         """
         alignment = _Alignment.of(sources)
-        return [self._verdict(summary[start:end], sources, alignment) for start, end in sentences(summary)]
+        return [self._verdict(summary[start:end], sources, alignment) for start, end in splitter(summary)]
 
     def _verdict(self, sentence: str, sources: Sequence[str], alignment: _Alignment) -> Verdict:
         chosen, support = alignment.align(sentence, self.min_gain, self.max_sources)

@@ -52,8 +52,7 @@ class Seq2SeqSummarizer:
     batch_size: int = 8
 
     def __post_init__(self) -> None:
-        if "{documents}" not in self.template:
-            raise InvalidInput(f"template lacks {{documents}}: {self.template!r:.80}")
+        check_template(self.template)
 
     @classmethod
     def recomp(cls, model: str = "fangyuan/nq_abstractive_compressor", **options: Any) -> Seq2SeqSummarizer:
@@ -127,6 +126,12 @@ class CausalSummarizer:
         prompts = [loaded.tokenizer.apply_chat_template(c, tokenize=False, add_generation_prompt=True) for c in chats]
         replies = loaded.write(prompts, max_tokens, self.max_source_tokens, 1, self.batch_size)
         return [reply if isinstance(reply, Exception) else read_reply(reply) for reply in replies]
+
+
+def check_template(template: str) -> None:
+    """Raises `InvalidInput` unless a template has a place for the documents."""
+    if "{documents}" not in template:
+        raise InvalidInput(f"template lacks {{documents}}: {template!r:.80}")
 
 
 def fill(template: str, query: str, documents: str) -> str:

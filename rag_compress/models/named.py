@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +29,20 @@ def named_summarizer(name: str, **options: Any) -> Summarizer:
     if ":" not in name:
         raise InvalidInput(f"{name!r} is no folder of a trained summarizer, nor module:object")
     found = named_object(name)
-    made = found() if isinstance(found, type) or (callable(found) and not _is_model(found)) else found
+    made = _made(name, found) if isinstance(found, type) or (callable(found) and not _is_model(found)) else found
     if isinstance(made, Summarizer):
         return made
     if not hasattr(made, "invoke"):
         raise InvalidInput(f"{name} is neither a summarizer nor a LangChain chat model, but {made!r:.80}")
     return ChatSummarizer(made, **options)
+
+
+def _made(name: str, make: Callable[[], Any]) -> Any:
+    """Returns what a class or function of the user's makes."""
+    try:
+        return make()
+    except Exception as error:
+        raise InvalidInput(f"{name} cannot be made: {type(error).__name__}: {error}") from error
 
 
 def _is_model(found: Any) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 
 from rag_compress.errors import InvalidInput
 from rag_compress.models.copying import CopyingModel, seq2seq_model, torch
-from rag_compress.models.generation import PLAIN, RECOMP, SETTINGS, fill
+from rag_compress.models.generation import PLAIN, RECOMP, SETTINGS, check_template, fill
 from rag_compress.training.card import SUMMARIZER, licence_table, write_card
 from rag_compress.training.distillation import Distillation, Pair, read_candidates
 from rag_compress.training.loop import TrainingRun, half, spread
@@ -61,6 +61,9 @@ class SummarizerTraining:
     device: str = "cpu"
     evaluate_every: int = 200
     dev_examples: int = 200
+
+    def __post_init__(self) -> None:
+        check_template(self.input_template)
 
     @property
     def input_template(self) -> str:
@@ -135,7 +138,12 @@ class _Run(TrainingRun):
         options = self.options
         names = ("model", "copying", "input_template", "seed", "batch_size")
         choices = {name: getattr(options, name) for name in names}
-        return {"data": list(options.data), **choices, "examples": len(self.examples)}
+        return {
+            "data": list(options.data),
+            **choices,
+            "reader": _name_of(options.distillation.reader),
+            "examples": len(self.examples),
+        }
 
     def advance(self) -> None:
         """Makes one update."""
@@ -196,6 +204,11 @@ class _Run(TrainingRun):
         figures = {name: count for name, count in self.counts.items() if count}
         write_card(SUMMARIZER, self.out, licence_table(self.licences), recipe, figures | self.figures())
         return self.out
+
+
+def _name_of(reader: Any) -> str | None:
+    """Returns what names a function wherever it is loaded to."""
+    return None if reader is None else f"{reader.__module__}:{getattr(reader, '__qualname__', type(reader).__name__)}"
 
 
 def _padded(rows: Sequence[list[int]], value: int) -> Any:

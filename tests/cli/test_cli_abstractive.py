@@ -105,3 +105,18 @@ def test_a_summarizer_is_for_this_method() -> None:
     """It would otherwise be ignored in silence."""
     result = CliRunner().invoke(app, ["compress", "q", "doc.txt", "--summarizer", "cli_writers:short"])
     assert result.exit_code == 2
+
+
+def test_a_summarizer_that_cannot_be_made() -> None:
+    """What its constructor says reaches the user, not a traceback."""
+    Path("cli_broken.py").write_text("def make():\n    raise KeyError('OPENAI_API_KEY')\n")
+    result = run("--summarizer", "cli_broken:make")
+    assert "OPENAI_API_KEY" in str(result.exception)
+    assert type(result.exception).__name__ == "InvalidInput"
+
+
+def test_stderr_says_that_the_extract_stands_in() -> None:
+    """A prompt without a summary does not pass for one with it."""
+    result = run("--summarizer", "cli_writers:Failing")
+    assert result.exit_code == 0
+    assert "extract stands in: no model" in " ".join(result.stderr.split())

@@ -231,3 +231,60 @@ def test_wrong_use() -> None:
         AbstractiveCompressor(Short(), fallback=EXTRACT).compress(QUERY, [LOIRE])
     with pytest.raises(MissingExtra):
         compressor(MissingExtra("torch", "torch", "A model")).compress(QUERY, [LOIRE])
+
+
+def test_a_summary_that_does_not_fit_leaves_the_extract() -> None:
+    """One long true sentence over the budget is no reason for an empty context."""
+    written = "The Loire is a river in France, it is 1,006 km long, and many castles stand near it."
+    context = compressor(written, max_tokens=14, fallback=ExtractiveCompressor.lexical()).compress(QUERY, [LOIRE])
+    assert context.segments
+    assert WORDS.count(context) <= 14
+    assert notes(context)["stood_in"] == {"no sentence fits": 1}
+
+
+def test_an_empty_second_round_does_not_undo_the_first() -> None:
+    """Only the texts themselves can hold nothing that helps, not what was written from them."""
+
+    @dataclass
+    class Once:
+        asked: int = 0
+
+        def summarize(self, queries: Sequence[str], texts: Sequence[str], max_tokens: Sequence[int]) -> list[str]:
+            self.asked += 1
+            return ["" if self.asked > 1 else text.partition("\n")[2].partition(". ")[0] + "." for text in texts]
+
+    stage = AbstractiveCompressor(
+        Once(), max_tokens=10, chunking=Chunking(max_tokens=15), fallback=EXTRACT, template=WORDS
+    )
+    assert stage.compress(QUERY, [LOIRE, RHINE]).segments
+
+
+def test_an_object_that_cannot_summarize_is_refused() -> None:
+    """It would otherwise fail for every text, and the extract hide that."""
+    with pytest.raises(InvalidInput, match="ChatSummarizer"):
+        AbstractiveCompressor(object())  # type: ignore[arg-type]
+
+
+def test_chunks_fit_the_summarizers_window() -> None:
+    """A summarizer that says how much it reads is never given more."""
+
+    @dataclass(frozen=True)
+    class Short(Recording):
+        max_source_tokens: int = 16
+
+    short = Short()
+    AbstractiveCompressor(short, max_tokens=100, fallback=EXTRACT, template=WORDS).compress("", [LOIRE, RHINE])
+    assert len(short.asked) >= 3
+    assert all(len(text.split()) <= 16 + 1 for _, text, _ in short.asked)  # one for the title
+
+
+def test_notes_say_what_the_summarizer_complained_of() -> None:
+    """The type alone does not tell what to do."""
+    context = compressor(ModelError("too long: use smaller chunks")).compress(QUERY, [LOIRE])
+    assert notes(context)["errors"] == ["too long: use smaller chunks"]
+
+
+def test_a_sentence_does_not_stand_twice() -> None:
+    """A wrong sentence's source is not added where the summary holds it already."""
+    context = compressor("Many castles stand near it. Many castles stand near 7 of it.").compress(QUERY, [LOIRE])
+    assert [segment.text for segment in context.segments] == ["Many castles stand near it."]

@@ -82,6 +82,9 @@ def test_instructions() -> None:
         ("  The Loire. ", "The Loire."),
         ("NOTHING", ""),
         ("Nothing.", ""),
+        ("NOTHING\n\nThe documents do not mention it.", ""),
+        ("Here is a summary of the documents:\n\nThe Loire.", "The Loire."),
+        ("Here are the castles of the Loire: Amboise.", "Here are the castles of the Loire: Amboise."),
         ("<think>long\nthoughts</think>\nThe Loire.", "The Loire."),
         ("Nothing is known of the Rhine.", "Nothing is known of the Rhine."),
     ],
@@ -91,7 +94,7 @@ def test_replies(reply: str, summary: str) -> None:
     assert read_reply(reply) == summary
 
 
-@pytest.mark.parametrize("reply", ["", " \n", "<think>only thoughts</think>"])
+@pytest.mark.parametrize("reply", ["", " \n", "<think>only thoughts</think>", "<think>The Loire is"])
 def test_blank_replies(reply: str) -> None:
     """A blank reply is a failure: the model was told what to say when nothing helps."""
     assert isinstance(read_reply(reply), ModelError)
