@@ -140,11 +140,13 @@ def folded(text: str) -> str:
 # ---- numbers ---------------------------------------------------------------------------------------------------------
 
 _DIGITS = re.compile(
-    r"(?P<currency>[$€£¥₹])?\s?(?<![\w.])(?P<digits>\d[\d,.]*\d|\d)(?:st|nd|rd|th|s)?"
-    r"(?P<scale>[- ]?(?:thousand|million|billion|trillion|[mM]|bn|[kK])\b)?(?P<tail>[ -]?(?:per cent|%|[A-Za-z°]+))?"
+    r"(?P<currency>[$€£¥₹]|\b(?:USD|EUR|GBP|JPY|INR|CHF)\b)?\s?(?P<sign>(?<![^\s(])[-−])?"
+    r"(?<![A-Za-z0-9_])(?<!\d\.)(?P<digits>\d[\d,.]*\d|\d)(?:st|nd|rd|th|s)?"
+    r"(?P<scale>[- ]?(?:thousand|million|billion|trillion|bn)\b|[mMkK]\b|(?(currency) ?[mMkKbB]\b|(?!)))?"
+    r"(?P<tail>[ -]?(?:per cent|%|km/h|[A-Za-zµμ°]+))?"
 )
 _NUMBER_WORD = re.compile(r"[A-Za-z]+(?:-[A-Za-z]+)?")
-_ISO_DATE = re.compile(r"\b(\d{4})-(\d{2})-(\d{2})\b")
+_DATE = re.compile(r"\b(\d{4})-(\d{2})-(\d{2})\b|\b(\d{1,2})\.(\d{1,2})\.(\d{4})\b")
 _SCALES = {
     "thousand": 10**3,
     "k": 10**3,
@@ -152,6 +154,7 @@ _SCALES = {
     "m": 10**6,
     "billion": 10**9,
     "bn": 10**9,
+    "b": 10**9,
     "trillion": 10**12,
 }
 _ONES = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen".split()
@@ -160,30 +163,51 @@ _TENS = {ten: 10 * i for i, ten in enumerate("twenty thirty forty fifty sixty se
 _ORDINALS = "third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth".split()
 _WORD_VALUES = {word: i for i, word in enumerate(_ONES) if i > 1} | _TENS
 _WORD_VALUES |= {word: i for i, word in enumerate(_ORDINALS, start=3)} | {"dozen": 12, "hundred": 100}
-_MONTHS = "january february march april may june july august september october november december".split()
+MONTHS = "january february march april may june july august september october november december".split()
 _UNITS = {
     "%": "% percent pct",
     "$": "dollar dollars usd",
     "€": "euro euros eur",
     "£": "pound pounds gbp",
+    "¥": "yen jpy",
+    "₹": "rupee rupees inr",
+    "chf": "chf franc francs",
+    "peso": "peso pesos",
+    "pp": "percentage",
+    "bp": "basis",
     "km": "km kilometre kilometres kilometer kilometers",
-    "m": "metre metres meter meters",
+    "m": "m metre metres meter meters",
     "cm": "cm centimetre centimetres centimeter centimeters",
     "mm": "mm millimetre millimetres millimeter millimeters",
     "mi": "mile miles",
     "ft": "ft foot feet",
     "in": "inch inches",
     "kg": "kg kilogram kilograms kilo kilos",
-    "g": "gram grams",
+    "g": "g gram grams",
+    "mg": "mg milligram milligrams",
+    "µg": "µg μg mcg microgram micrograms",
+    "lb": "lb lbs",
+    "oz": "oz ounce ounces",
+    "ha": "ha hectare hectares",
+    "ac": "acre acres",
+    "km/h": "km/h kmh kph",
+    "mph": "mph",
+    "hz": "hz hertz",
+    "watt": "w watt watts",
+    "kw": "kw kilowatt kilowatts",
+    "kwh": "kwh",
+    "mw": "megawatt megawatts",
     "t": "tonne tonnes ton tons",
     "h": "hour hours hr hrs",
     "min": "minute minutes min mins",
     "s": "second seconds sec secs",
     "d": "day days",
-    "w": "week weeks",
+    "wk": "week weeks",
     "mo": "month months",
     "a": "year years yr yrs",
+    "10a": "decade decades",
     "l": "litre litres liter liters",
+    "ml": "ml millilitre millilitres milliliter milliliters",
     "°c": "°c celsius",
     "°f": "°f fahrenheit",
     "gb": "gb gigabyte gigabytes",
@@ -193,23 +217,34 @@ _UNIT_OF = {word: unit for unit, spellings in _UNITS.items() for word in spellin
 
 
 def _numbers(sentence: str) -> Iterator[Number]:
-    for date in _ISO_DATE.finditer(sentence):
-        for part in date.groups():
+    for date in _DATE.finditer(sentence):
+        for part in filter(None, date.groups()):
             yield Number(str(int(part)), "", date.start())
-    sentence = _ISO_DATE.sub(lambda match: " " * len(match.group()), sentence)
+    sentence = _DATE.sub(lambda match: " " * len(match.group()), sentence)
     for match in _DIGITS.finditer(sentence):
-        value = _value(match["digits"], match["scale"])
-        if value is not None:
-            tail = (match["tail"] or "").strip(" -").casefold()
-            unit = "%" if tail == "per cent" else _UNIT_OF.get(tail, "")
-            yield Number(value, match["currency"] or unit, match.start("digits"))
+        tail = (match["tail"] or "").strip(" -").casefold()
+        unit = "%" if tail == "per cent" else _UNIT_OF.get(tail, "")
+        currency = (match["currency"] or "").casefold()
+        value = _value(match["digits"], match["scale"]) or match["digits"].rstrip(".,")  # 1.2.3 is itself
+        yield Number(
+            f"-{value}" if match["sign"] else value, _UNIT_OF.get(currency, currency) or unit, match.start("digits")
+        )
+    yield from _written_numbers(sentence)
+
+
+def _written_numbers(sentence: str) -> Iterator[Number]:
+    """Yields numbers in words, such as `five` or `two hundred`."""
+    end = -1
     for match in _NUMBER_WORD.finditer(sentence):
         number = _word_value(match.group().casefold())
-        if number is not None:
-            following = _NUMBER_WORD.match(sentence, match.end() + 1)
-            after = following.group().casefold() if following else ""
-            value = str(number * _SCALES.get(after if len(after) > 2 else "", 1))
-            yield Number(value, _UNIT_OF.get(after, ""), match.start())
+        if number is None or match.start() <= end:
+            continue
+        following = _NUMBER_WORD.match(sentence, match.end() + 1)
+        after = following.group().casefold() if following else ""
+        scale = 100 if after == "hundred" else _SCALES.get(after if len(after) > 2 else "", 1)
+        if following and scale > 1:
+            end = following.end()
+        yield Number(str(number * scale), _UNIT_OF.get(after, ""), match.start())
 
 
 def _word_value(word: str) -> int | None:
@@ -239,9 +274,10 @@ _PART = re.compile(r"[^\W_]+(?:['’]s\b)?")
 _COMPOUND = re.compile(r"[-/']")
 _BETWEEN = re.compile(r"[\s\-/'\"“”‘’`]*")
 _SENTENCE_START = re.compile(r"\A\W*|[.!?:]['\"”’)]*\s+\W*")
-_MONTH_OF = {short: month for month in _MONTHS for short in (month[:3], month)} | {"sept": "september"}
+_MONTH_OF = {short: month for month in MONTHS for short in (month[:3], month)} | {"sept": "september"}
 _HEADLINE = 0.85
 _HONORIFICS = frozenset("mr mrs ms dr prof sir st jr sr inc ltd co corp the".split())
+_NO_NAMES = frozenset(word for word in STOP_WORDS if len(word) > 1) | _HONORIFICS
 
 
 def _names(sentence: str) -> Iterator[Name]:
@@ -258,7 +294,7 @@ def _names(sentence: str) -> Iterator[Name]:
     starts = {match.end() for match in _SENTENCE_START.finditer(sentence)}
     run: list[re.Match[str]] = []
     for word in _TOKEN.finditer(sentence):
-        if run and _is_capitalised(word.group()) and _goes_on(sentence, run[-1], word):
+        if run and word.group()[0].isupper() and _goes_on(sentence, run[-1], word):  # one letter too: Vitamin C
             run.append(word)
             continue
         yield from _name(run, starts)
@@ -290,7 +326,7 @@ def _name(run: list[re.Match[str]], starts: set[int]) -> Iterator[Name]:
         kept = run
     if kept:
         folded_words = (_folded_name(match.group()) for match in kept)
-        if own := tuple(word for word in folded_words if word not in STOP_WORDS and word not in _HONORIFICS):
+        if own := tuple(word for word in folded_words if word not in _NO_NAMES):
             yield Name(own, kept[0].start())
 
 
@@ -330,7 +366,7 @@ def _quotes(sentence: str) -> Iterator[str]:
 # ---- negations -------------------------------------------------------------------------------------------------------
 
 _NEGATORS = frozenset("not no never neither nor none nobody nothing without cannot hardly unable fails failed".split())
-_DEGREES = frozenset("very so too really quite yet even also always necessarily fully".split())
+_DEGREES = frozenset("longer very so too really quite yet even also always necessarily fully".split())
 _DENIALS = frozenset(
     words(
         "avoid barely cease deny difficult eliminate except fail few free hard impossible instead lack less limit "

@@ -15,7 +15,8 @@ from rag_compress.compressors.places import place_faults
 from rag_compress.text import Splitter, sentences
 from rag_compress.words import words
 
-_CAPITALS = re.compile(r"[A-Z]{3,6}")
+_CAPITALS = re.compile(r"[A-Z]{2,6}")
+_CITATION = re.compile(r"\s?\[\d{1,3}\]")
 
 
 class Verdict(NamedTuple):
@@ -130,6 +131,7 @@ class _Alignment(NamedTuple):
 
 
 def _faults(sentence: str, sources: Sequence[str], alignment: _Alignment) -> Iterator[str]:
+    sentence = _CITATION.sub("", sentence)
     said = facts_of(sentence)
     known = [facts_of(source) for source in sources]
     yield from _number_faults(said, known)
@@ -146,11 +148,11 @@ def _number_faults(said: Facts, known: Sequence[Facts]) -> Iterator[str]:
     left_out = best.values - said.values
     for number in said.numbers:
         units = {own.unit for facts in known for own in facts.numbers if own.value == number.value}
-        if not units and number.value not in set().union(*(facts.words for facts in known)):
+        if not units:
             yield f"number {number.value}"
         elif number.unit and units and number.unit not in units and "" not in units:
             yield f"unit of {number.value} {number.unit}"
-        elif number.value not in best.values | best.words and left_out:
+        elif number.value not in best.values and left_out:
             yield f"number {number.value} in place of {min(left_out)}"
 
 

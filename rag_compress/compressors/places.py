@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence, Set
 from itertools import combinations, pairwise
 
-from rag_compress.compressors.facts import Facts, Name, Number, Token, facts_of
+from rag_compress.compressors.facts import MONTHS, Facts, Name, Number, Token, facts_of
 from rag_compress.words import STOP_WORDS
 
 _REACH = 3
 """Two neighbours may be this many words apart in a source, which may say more of a name."""
+_PREPOSITIONS = frozenset("in on at since during until before after near throughout".split())
+_DAYS = frozenset(MONTHS) | {f"{day}day" for day in "mon tues wednes thurs fri satur sun".split()}
+_YEAR = re.compile(r"1\d{3}|20\d{2}")
 _CONTEXT = 2
 """How many words before or after a name say which name stands there."""
 
@@ -23,8 +27,9 @@ def place_faults(sentence: str, sources: Sequence[str]) -> Iterator[str]:
     yield from _joined(said, names, known)
     yield from _replaced(said, names, known)
     if (" by " in sentence) == (" by " in sources[0]):
-        yield from _exchanged(said, known[0])
-        yield from _moved(said, names, known[0])
+        free = {key for _, key in set(_phrases(said)) & set(_phrases(known[0]))}
+        yield from _exchanged(said, known[0], free)
+        yield from _moved(said, names, known[0], free)
 
 
 # ---- neighbours ------------------------------------------------------------------------------------------------------
@@ -113,24 +118,38 @@ def _same(name: Name, others: Set[str], known: Sequence[Facts]) -> bool:
 # ---- order -----------------------------------------------------------------------------------------------------------
 
 
-def _exchanged(said: Facts, best: Facts) -> Iterator[str]:
-    """Yields two names, or two numbers, that stand in the opposite order in the source."""
+def _phrases(facts: Facts) -> Iterator[tuple[str, str]]:
+    """Yields names and numbers that may stand anywhere in a sentence: dates, and those after a preposition, with it."""
+    starts = {token.place: i for i, token in enumerate(facts.tokens)}
+    items: tuple[Name | Number, ...] = (*facts.names, *facts.openers, *facts.numbers)
+    for item in items:
+        key = item.words[-1] if isinstance(item, Name) else item.value
+        at = starts.get(item.place)
+        around = [] if at is None else [token.word for token in facts.tokens[max(0, at - 1) : at + 2]]
+        if _DAYS & {key, *around} or _YEAR.fullmatch(key):
+            yield "", key
+        elif around and at and around[0] in _PREPOSITIONS:
+            yield around[0], key
+
+
+def _exchanged(said: Facts, best: Facts, free: Set[str]) -> Iterator[str]:
+    """Yields two names, or two numbers, that stand in the opposite order in the source, but for the free ones."""
     for here, there in (
         (_places(said.names), _places(best.names)),
         (_places(said.numbers), _places(best.numbers)),
     ):
-        shared = [key for key in here if key in there]
+        shared = [key for key in here if key in there and key not in free]
         for one, other in combinations(shared, 2):
             if (here[one] < here[other]) != (there[one] < there[other]):
                 yield f"order of {one} and {other}"
 
 
-def _moved(said: Facts, names: Sequence[Name], best: Facts) -> Iterator[str]:
+def _moved(said: Facts, names: Sequence[Name], best: Facts, free: Set[str]) -> Iterator[str]:
     """Yields names that stand before a word that they follow in the source, or the other way round."""
     here, there = _single(said.tokens), _single(best.tokens)
     for name in names:
         key = name.words[-1]
-        if key not in here or key not in there:
+        if key not in here or key not in there or key in free:
             continue
         own = [w for w in here if w not in name.words and w in there and here[w].is_lower]
         before = max((w for w in own if here[w].place < here[key].place), key=lambda w: here[w].place, default=None)

@@ -135,6 +135,8 @@ def _candidates(record: Mapping[str, Any]) -> Candidates:
     summaries = record.get("summaries") or []
     if isinstance(documents, str) or isinstance(summaries, str):
         raise TypeError("documents and summaries are lists")
+    if not isinstance(record.get("query") or "", str):
+        raise TypeError(f"query is a string, not {record['query']!r:.40}")
     return Candidates(
         record.get("query") or "",
         joined(documents),
