@@ -21,6 +21,7 @@ from rag_compress.batch.inputs import Input
 from rag_compress.batch.methods import find_method
 from rag_compress.batch.worker import Outcome, Worker
 from rag_compress.checks import check_count
+from rag_compress.cores import cores
 
 T = TypeVar("T")
 F = TypeVar("F")
@@ -60,7 +61,7 @@ class LocalEngine:
 
     def map(self, worker: Worker, works: Iterable[Work[T]]) -> Iterator[tuple[Work[T], list[Outcome]]]:
         """Yields each work with its outcomes, in order; a row that kills its process is an outcome with an error."""
-        workers = self.workers or (1 if find_method(worker.method).threads else _cores())
+        workers = self.workers or (1 if find_method(worker.method).threads else cores())
         if workers == 1:
             for work in works:
                 yield work, worker(work.inputs)
@@ -140,11 +141,6 @@ def in_order(
             yield first, result(first.inputs, started)
     for first, started in waiting:
         yield first, result(first.inputs, started)
-
-
-def _cores() -> int:
-    """Returns the processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 _WORKER: Worker

@@ -36,10 +36,6 @@ class Files(Protocol):
         """Removes a file."""
         ...
 
-    def size(self, name: str) -> int | None:
-        """Returns the bytes of a file, `None` if there is none."""
-        ...
-
     def names(self, folder: str) -> list[str]:
         """Returns the names of the files in a folder, sorted; none if there is no such folder."""
         ...
@@ -75,13 +71,6 @@ class LocalFiles:
         """Removes a file."""
         (self.root / name).unlink(missing_ok=True)
 
-    def size(self, name: str) -> int | None:
-        """Returns the bytes of a file."""
-        try:
-            return (self.root / name).stat().st_size
-        except FileNotFoundError:
-            return None
-
     def names(self, folder: str) -> list[str]:
         """Returns the names of the files in a folder."""
         place = self.root / folder
@@ -107,13 +96,6 @@ class RemoteFiles:
         """Removes a file."""
         with suppress(FileNotFoundError):
             self.files.rm_file(self._path(name))
-
-    def size(self, name: str) -> int | None:
-        """Returns the bytes of a file."""
-        try:
-            return int(self.files.size(self._path(name)))
-        except FileNotFoundError:
-            return None
 
     def names(self, folder: str) -> list[str]:
         """Returns the names of the files in a folder."""
@@ -169,9 +151,16 @@ class JobFolder:
     def record(self, number: int) -> dict[str, Any] | None:
         """Returns the record of a part, `None` when it is not finished or its file is not as it was left."""
         record = self._json(_record(number))
-        if record is None or (record["file"] and self._files.size(record["file"]) != record["bytes"]):
-            return None
-        return record
+        return record if record is not None and self.is_as_left(record) else None
+
+    def is_as_left(self, record: Mapping[str, Any]) -> bool:
+        """Returns whether the file of a record, if it has one, is there and was not altered."""
+        try:
+            return not record["file"] or _digest(self._files.read(record["file"])) == record["sha256"]
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise JobError(f"{self.address}/{record['file']} cannot be read: {error.strerror or error}") from error
 
     def records(self) -> Iterator[dict[str, Any]]:
         """Yields the records of all parts that were ever finished, in order."""
@@ -188,7 +177,7 @@ class JobFolder:
         """
         if file is not None:
             self._write(file, content)
-        seal = {"part": number, "file": file, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        seal = {"part": number, "file": file, "bytes": len(content), "sha256": _digest(content)}
         self._write(_record(number), _dump({**seal, **record}))
 
     def read(self, file: str) -> bytes:
@@ -221,7 +210,12 @@ class JobFolder:
         self._files.remove(f"{_JOB}/finished-{self._name}.json")
 
     def clear(self) -> None:
-        """Removes the job with all its parts."""
+        """Removes the job with all its parts.
+
+        Raises:
+            JobError: Another process of this machine is at work on a share of it.
+        """
+        self._check_alone()
         for name in self._files.names(f"{_JOB}/records"):
             self._files.remove(f"{_JOB}/records/{name}")
         for name in self._files.names(""):
@@ -262,6 +256,21 @@ class JobFolder:
                 raise JobError(f"{self.address}: another process is at work on it") from error
             yield
 
+    def _check_alone(self) -> None:
+        if not isinstance(self._files, LocalFiles):
+            return
+        try:
+            import fcntl
+        except ImportError:  # not on Windows
+            return
+        for name in self._files.names(_JOB):
+            if name.startswith("lock-") and name != f"lock-{self._name}":
+                with (self._files.root / _JOB / name).open("w") as lock:
+                    try:
+                        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    except OSError as error:
+                        raise JobError(f"{self.address}: another process is at work on it") from error
+
     def _json(self, name: str) -> dict[str, Any] | None:
         try:
             found = json.loads(self._files.read(name))
@@ -290,6 +299,10 @@ class JobFolder:
 
 def _record(number: int) -> str:
     return f"{_JOB}/records/{number:06d}.json"
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _dump(record: Mapping[str, Any]) -> bytes:

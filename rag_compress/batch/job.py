@@ -18,7 +18,7 @@ from rag_compress.errors import ChangedJob, InvalidInput
 from rag_compress.stores.protocol import Columns, WriteMode
 
 _FORMAT = 1
-_PASSWORD = re.compile(r"(?<=://)([^/@:]*):[^/@]*(?=@)")
+_PASSWORD = re.compile(r"(?<=://)([^/@:]*):[^/]*(?=@)|(?<=[?&]password=)[^&]*")
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,8 @@ class Job:
     def __post_init__(self) -> None:
         if self.rows is not None:
             check_count("rows", self.rows, least=1)
+        if self.query is not None and not self.query.strip():
+            raise InvalidInput("The question for all rows must not be blank")
         asked = (self.query is not None) + (self.columns.query is not None)
         if asked == 2:
             raise InvalidInput("Give one question for all rows or the column that holds each row's, not both")
@@ -64,7 +66,7 @@ class Job:
         return {
             "format": _FORMAT,
             "version": rag_compress.__version__,
-            "source": _PASSWORD.sub(r"\1", self.source),
+            "source": _PASSWORD.sub(lambda match: match[1] or "", self.source),
             "table": self.table,
             "columns": asdict(self.columns),
             "query": self.query,

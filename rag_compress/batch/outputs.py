@@ -60,11 +60,7 @@ class Earlier(Protocol):
     """What an earlier run made of a part's rows."""
 
     def __call__(self, row: Row, content: Input, /) -> Done | None:
-        """Returns the result of a row that has not changed; `None` if it has, or if it failed.
-
-        Raises:
-            InvalidInput: The row cannot be computed any more.
-        """
+        """Returns the result of a row that has not changed, or why it can have none any more; otherwise `None`."""
         ...
 
 
@@ -114,7 +110,7 @@ class FileOutput:
 
     def earlier(self, number: int, part: Part) -> Earlier:  # noqa: ARG002 - the file has it all
         """Returns what the part's file holds, by content."""
-        record = self.folder.record(number)
+        record = self.folder.record(number)  # only if its file is as it was left
         rows = self.store.decode(self.folder.read(record["file"])) if record else iter(())
         known = {note["content"]: (row, note) for row in rows if (note := self.notes.read(row.note))}
 
@@ -179,11 +175,13 @@ class TableOutput:
         note = self.notes.read(row.note)
         if not note or note["content"] != content.content_hash():
             return None
-        if note["config"] == self.notes.config:
+        replaces, same = self.mode is WriteMode.replace, note["config"] == self.notes.config
+        if not note.get("replaced"):
+            return _kept(row, note) if same and not replaces else None
+        if replaces and same:
             return _kept(row, note)
-        if note.get("replaced"):
-            raise InvalidInput("its text was replaced under other settings, and the original is gone")
-        return None
+        gone = "its text was replaced under other settings, and the original is gone"
+        return Done(Derived(None, row.note or ""), error=gone, fresh=False)  # what stands there stays
 
 
 @dataclass(frozen=True)

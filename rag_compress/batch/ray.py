@@ -54,7 +54,7 @@ class RayEngine:
         if started:
             self._connect(ray)
         try:
-            count = self.workers or self._room(ray)
+            count = self._count(ray)
             make = ray.remote(num_cpus=0 if self.gpus else 1, num_gpus=self.gpus, max_restarts=-1, max_task_retries=2)
             actors = [make(_Actor).remote(replace(worker)) for _ in range(count)]
             turns = cycle(actors)
@@ -79,13 +79,14 @@ class RayEngine:
         except Exception as error:  # a node that starts too slowly is a bare one
             raise JobError(f"The Ray cluster {self.address or 'here'} cannot be reached: {error}") from error
 
-    def _room(self, ray: Any) -> int:
-        """Returns how many actors the cluster has room for."""
+    def _count(self, ray: Any) -> int:
+        """Returns how many actors to start: no more than there is room for, as Ray would wait for room for ever."""
         resources = ray.cluster_resources()
-        room = resources.get("GPU", 0) / self.gpus if self.gpus else resources.get("CPU", 1)
-        if room < 1:
-            raise JobError(f"The Ray cluster has no room for a worker with {self.gpus} GPUs: it has {resources}")
-        return int(room)
+        room = int(resources.get("GPU", 0) / self.gpus if self.gpus else resources.get("CPU", 1))
+        if room < (self.workers or 1):
+            wanted = f"{self.workers or 1} workers with {self.gpus} GPUs each"
+            raise JobError(f"The Ray cluster has room for {room} workers, not for {wanted}: it has {dict(resources)}")
+        return self.workers or room
 
 
 def _check_reachable(address: str | None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -42,7 +41,7 @@ def results(folder: JobFolder, source: str | None = None) -> Iterator[Row]:
         source: The store, where its address in the job is not enough: with a password, or after it has moved.
 
     Raises:
-        JobError: There is no job, or a part cannot be read.
+        JobError: There is no job, or a part cannot be read or is not as it was written.
     """
     settings = job_of(folder)
     for row in _rows(folder, settings, source):
@@ -57,7 +56,7 @@ def check_job(folder: JobFolder, source: str | None = None) -> Iterator[str]:
     """
     settings = job_of(folder)
     finished = folder.finished()
-    yield from _unfinished(finished)
+    yield from unfinished(folder)
     records = {record["part"]: record for record in folder.records()}
     for number in range(max((each["parts"] for each in finished), default=len(records))):
         if number not in records:
@@ -68,23 +67,24 @@ def check_job(folder: JobFolder, source: str | None = None) -> Iterator[str]:
     yield from _check_rows(_rows(folder, settings, source), counted)
 
 
-def _unfinished(finished: list[dict[str, Any]]) -> Iterator[str]:
-    if not finished:
+def unfinished(folder: JobFolder) -> Iterator[str]:
+    """Yields what of a job is not finished: nothing once one run, or all shards of one number, have come to the end."""
+    shards = {tuple(each["shard"]) for each in folder.finished()}
+    missing = {of: [i for i in range(of) if (i, of) not in shards] for _, of in shards}
+    if not missing:
         yield "the job is not finished"
-        return
-    shards = {tuple(each["shard"]) for each in finished}
-    of = next(iter(shards))[1]
-    if missing := [i for i in range(of) if (i, of) not in shards]:
-        yield f"the shards {', '.join(map(str, missing))} of {of} are not finished"
+    elif all(missing.values()):
+        of, own = min(missing.items(), key=lambda item: len(item[1]))
+        yield f"the shards {', '.join(map(str, own))} of {of} are not finished"
 
 
 def _altered(folder: JobFolder, record: dict[str, Any]) -> Iterator[str]:
     try:
-        content = folder.read(record["file"])
+        folder.read(record["file"])
     except JobError as error:
         yield str(error)
         return
-    if hashlib.sha256(content).hexdigest() != record["sha256"]:
+    if not folder.is_as_left(record):
         yield f"{folder.address}/{record['file']} is not as it was written"
 
 
@@ -104,12 +104,15 @@ def _check_rows(rows: Iterator[Row], counted: int) -> Iterator[str]:
 
 def _rows(folder: JobFolder, settings: dict[str, Any], source: str | None) -> Iterator[Row]:
     columns = Columns(**settings["columns"])
-    names = [record["file"] for record in folder.records() if record["file"]]
-    if not names and settings["mode"] != WriteMode.sidecar.value:
+    records = [record for record in folder.records() if record["file"]]
+    if not records and settings["mode"] != WriteMode.sidecar.value:
         store = open_store(source or settings["source"], settings["table"], columns)
         for part in [] if isinstance(store, FileStore) else store.parts(settings["rows"]):
             yield from part.rows
         return
-    for name in names:
+    for record in records:
+        name = record["file"]
+        if not folder.is_as_left(record):
+            raise JobError(f"{folder.address}/{name} is not as it was written: run the job again")
         for place, row in enumerate(decode_part(name, folder.read(name), columns), start=1):
             yield row if row.id is not None else row._replace(id=f"{name}:{place}")

@@ -7,9 +7,10 @@ held against what an earlier run left. Running a job again resumes it; when noth
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
+from zlib import crc32
 
 from rag_compress.batch.engines import Engine, LocalEngine, Work
 from rag_compress.batch.folder import JobFolder
@@ -18,8 +19,9 @@ from rag_compress.batch.job import Job, check_settings
 from rag_compress.batch.outputs import Done, Notes, make_output
 from rag_compress.batch.tally import Finished, Tally
 from rag_compress.batch.worker import Outcome
+from rag_compress.checks import check_count
 from rag_compress.errors import InvalidInput, TooManyErrors
-from rag_compress.stores.protocol import Derived, Part, Row, Store
+from rag_compress.stores.protocol import Derived, FileStore, Part, Row, Store
 
 
 class Progress(NamedTuple):
@@ -57,7 +59,7 @@ class Run:
         store: With what; `job.source` is its address.
         folder: Where the job stands.
         engine: What computes.
-        shard: This process does the parts whose number modulo the second is the first.
+        shard: This process does the parts whose number modulo the second is the first; of a table, such rows.
         max_errors: Stop once more rows than this have failed; `None`: never.
         watch: Is called after every part.
     """
@@ -73,6 +75,8 @@ class Run:
     def __post_init__(self) -> None:
         if not 0 <= self.shard[0] < self.shard[1]:
             raise InvalidInput(f"A shard is i/n with 0 <= i < n, not {self.shard[0]}/{self.shard[1]}")
+        if self.max_errors is not None:
+            check_count("max_errors", self.max_errors)
 
     def __call__(self, *, restart: bool = False) -> Progress:
         """Runs the job to its end, or resumes it; returns what all rows have come to.
@@ -87,6 +91,8 @@ class Run:
             JobError: The folder cannot be written, or another process is at work on it.
             InvalidInput: The method does not take the options.
         """
+        if restart and self.shard[1] > 1:
+            raise InvalidInput("A shard cannot start the whole job anew: remove its folder, then start every shard")
         _ = self.job.worker.stage  # what is wrong with the method shows before anything is written
         self.folder.check_free()
         with self.folder.locked():
@@ -112,10 +118,7 @@ class Run:
     def _works(self) -> Iterator[Work[_Planned]]:
         """Yields the parts of this shard that are not finished."""
         self._parts = 0
-        for number, part in enumerate(self.store.parts(self.job.part_rows)):
-            self._parts = number + 1
-            if number % self.shard[1] != self.shard[0]:
-                continue
+        for number, part in self._shared(self.store.parts(self.job.part_rows)):
             tally = self._output.finished(number, part)
             if tally is None:
                 planned = self._plan(number, part)
@@ -123,6 +126,22 @@ class Run:
             else:
                 tally.fresh, tally.slowest = 0, []
                 self._advance(part, tally)
+
+    def _shared(self, parts: Iterable[Part]) -> Iterator[tuple[int, Part]]:
+        """Yields this shard's parts with their numbers.
+
+        Of files it has every n-th part. The rows of a table may come and go, or become shorter, while another shard is
+        at work, so that its parts are not the same for all: there, a shard has the rows whose id falls to it.
+        """
+        own, of = self.shard
+        by_row = of > 1 and not isinstance(self.store, FileStore)
+        for number, part in enumerate(parts):
+            self._parts = (number + 1) * (of if by_row else 1)
+            if by_row:
+                rows = [row for row in part.rows if crc32(repr(row.id).encode(errors="surrogatepass")) % of == own]
+                yield number * of + own, part._replace(rows=rows)
+            elif number % of == own:
+                yield number, part
 
     def _plan(self, number: int, part: Part) -> _Planned:
         """Returns what is to be computed of a part, and what is known already."""

@@ -7,7 +7,7 @@ import signal
 import sys
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 from pathlib import Path
@@ -21,14 +21,14 @@ from rag_compress.batch.engines import Engine, LocalEngine
 from rag_compress.batch.folder import JobFolder
 from rag_compress.batch.job import Job
 from rag_compress.batch.methods import resolve
-from rag_compress.batch.read import check_job, job_of, results, whole_tally
+from rag_compress.batch.read import check_job, job_of, results, unfinished, whole_tally
 from rag_compress.batch.report import render_report
 from rag_compress.batch.run import Progress, Run
 from rag_compress.batch.tally import Tally
 from rag_compress.batch.worker import Worker
 from rag_compress.cli import FAILED, SKIPPED
 from rag_compress.cli.view import stderr, stdout, to_json
-from rag_compress.errors import InvalidInput
+from rag_compress.errors import InvalidInput, JobError
 from rag_compress.stores import open_store
 from rag_compress.stores.protocol import Columns, WriteMode
 
@@ -104,6 +104,9 @@ def run_job(
         run = Run(job, store, folder, _engine(how), _shard(how.shard), how.max_errors, watch)
         progress = run(restart=how.restart)
     report = folder.write_report(render_report(job.settings, whole_tally(folder), folder.finished()))
+    if how.progress is ProgressKind.json:
+        _print_event({**_event(progress), "event": "end", "report": report})
+        sys.exit(SKIPPED if progress.tally.errors else 0)
     _show(
         progress.tally,
         {
@@ -122,7 +125,7 @@ def show_status(out: str, *, as_json: bool) -> None:
     folder = JobFolder(out)
     settings, tally = job_of(folder), whole_tally(folder)
     shards = sorted(tuple(each["shard"]) for each in folder.finished())
-    finished = bool(shards) and len(shards) == shards[0][1]
+    finished = not list(unfinished(folder))
     if as_json:
         record = {"finished": finished, "shards_finished": shards, "job": settings, **tally.to_json()}
         sys.stdout.write(to_json(record) + "\n")
@@ -148,13 +151,18 @@ def verify_job(out: str, source: str | None) -> None:
 
 def export_results(out: str, target: str, source: str | None) -> None:
     """Writes a line with id and text for each result, to a file or to standard output (`-`)."""
-    lines = (to_json({"id": row.id, "text": row.value}) + "\n" for row in results(JobFolder(out), source))
-    if target == "-":
-        for line in lines:
-            sys.stdout.write(line)
-        return
-    with Path(target).open("w", encoding="utf-8") as file:
-        file.writelines(lines)
+    folder = JobFolder(out)
+    lines = (to_json({"id": row.id, "text": row.value}) + "\n" for row in results(folder, source))
+    try:
+        with nullcontext(sys.stdout) if target == "-" else Path(target).open("w", encoding="utf-8") as file:
+            file.writelines(lines)
+    except BrokenPipeError:  # its reader has gone
+        raise
+    except OSError as error:
+        raise JobError(f"{target} cannot be written: {error.strerror or error}") from error
+    if missing := list(unfinished(folder)):
+        stderr.print(f"only what is finished was written: {'; '.join(missing)}", style="yellow", markup=False)
+        sys.exit(SKIPPED)
 
 
 def _merged(
@@ -242,7 +250,7 @@ def _terminable() -> Iterator[None]:
 def _watching(kind: ProgressKind) -> Iterator[Callable[[Progress], None]]:
     """Yields what shows progress on stderr."""
     if kind is ProgressKind.json:
-        yield lambda progress: stderr.out(json.dumps(_event(progress)), highlight=False)
+        yield lambda progress: _print_event(_event(progress))
     elif kind is ProgressKind.none or not stderr.is_terminal:
         yield lambda _: None
     else:
@@ -250,6 +258,10 @@ def _watching(kind: ProgressKind) -> Iterator[Callable[[Progress], None]]:
         with Bar(*columns, console=stderr, transient=True) as bar:
             task = bar.add_task("starting", total=1.0)
             yield lambda progress: bar.update(task, completed=progress.share or 0.0, description=_line(progress))
+
+
+def _print_event(event: Mapping[str, Any]) -> None:
+    stderr.out(json.dumps(event), highlight=False)
 
 
 def _event(progress: Progress) -> dict[str, Any]:

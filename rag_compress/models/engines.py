@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from rag_compress.cores import threads
 from rag_compress.errors import InvalidInput, MissingExtra, ModelError
 from rag_compress.models.onnx import has_provider, new_session, open_session, runtime
 from rag_compress.models.windows import Window
@@ -101,7 +102,7 @@ class WindowEngine:
     def __init__(self, path: Path, workers: int | None = None) -> None:
         self._session = open_session(path)
         self._names = {value.name for value in self._session.get_inputs()}
-        self._workers = workers or os.cpu_count() or 1
+        self._workers = workers or threads()
 
     def run(self, windows: Sequence[Window]) -> list[Output]:
         """Returns each window's outputs; the longest go first, so that all threads end at about the same time."""

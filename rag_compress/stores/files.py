@@ -130,9 +130,38 @@ def _decompressed(file: IO[bytes], address: str) -> BinaryIO:
     if address.lower().endswith(".gz"):
         return cast("BinaryIO", gzip.open(file))
     if address.lower().endswith(".zst"):
-        reader = _zstandard().ZstdDecompressor().stream_reader(file, read_across_frames=True)
-        return io.BufferedReader(reader)
+        return io.BufferedReader(_ZstdFile(file))
     return cast("BinaryIO", file)
+
+
+class _ZstdFile(io.RawIOBase):
+    """Reads frame after frame; unlike the package's own reader, it raises `EOFError` where a file ends within one."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file, self._decompressor = file, _zstandard().ZstdDecompressor()
+        self._frame: Any = None
+        self._left = b""
+        self._ready = memoryview(b"")
+
+    def readable(self) -> bool:
+        """Returns `True`."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fills a buffer; returns how many bytes that took, 0 at the end."""
+        while not self._ready:
+            compressed, self._left = self._left or self._file.read(1 << 16), b""
+            if not compressed and self._frame is not None:
+                raise EOFError("it ends within a frame: the file was cut")
+            if not compressed:
+                return 0
+            self._frame = self._frame or self._decompressor.decompressobj()
+            self._ready = memoryview(self._frame.decompress(compressed))
+            if self._frame.eof:
+                self._left, self._frame = self._frame.unused_data, None
+        count = min(len(buffer), len(self._ready))
+        buffer[:count], self._ready = self._ready[:count], self._ready[count:]
+        return count
 
 
 def _size(file: IO[bytes]) -> int | None:

@@ -104,7 +104,8 @@ def decode_lines(content: bytes, columns: Columns) -> Iterator[Row]:
     for line in content.split(b"\n")[:-1]:
         record = json.loads(line)
         note = record.get(columns.note)
-        value = record.get(columns.text if note and note.get("replaced") else columns.out)
+        failed = bool(note) and "error" in note
+        value = None if failed else record.get(columns.text if note and note.get("replaced") else columns.out)
         yield Row(record.get(columns.id), record, None, json.dumps(note) if note else None, value)
 
 

@@ -95,10 +95,11 @@ def decode_table(content: bytes, columns: Columns) -> Iterator[Row]:
     """Yields the rows of a file that `Parquet.encode` made."""
     pa = arrow()
     table = pa.parquet.read_table(pa.BufferReader(content))
-    value = columns.out if columns.out in table.column_names else columns.text
-    names = [name for name in (columns.id, value, columns.note) if name in table.column_names]
+    wanted = (columns.id, columns.text, columns.out, columns.note)
+    names = [name for name in dict.fromkeys(wanted) if name in table.column_names]
     for fields in table.select(names).to_pylist():
         note = fields.get(columns.note)
+        value = columns.text if '"replaced": true' in (note or "") else columns.out
         yield Row(fields.get(columns.id), fields, None, note, None if _failed(note) else fields.get(value))
 
 
@@ -108,8 +109,11 @@ def _failed(note: str | None) -> bool:
 
 def _original(row: Row, derived: Derived, columns: Columns) -> Any:
     """Returns what replaces a text: the text itself where there is no result and it is one."""
+    if derived.value is not None:
+        return derived.value
     kept = row.fields.get(columns.text)
-    return derived.value if derived.value is not None else kept if isinstance(kept, str) else None
+    texts = kept if isinstance(kept, list) else [kept]
+    return kept if all(text is None or isinstance(text, str) for text in texts) else None
 
 
 def _with(table: Any, name: str, column: Any) -> Any:

@@ -25,6 +25,7 @@ from rag_compress.errors import ChangedJob, InvalidInput, JobError, StoreError, 
 from rag_compress.prompts import PromptTemplate
 from rag_compress.stages import Stage
 from rag_compress.stores import open_store
+from rag_compress.stores.files import compress
 from rag_compress.stores.protocol import Columns, WriteMode
 from rag_compress.types import Context, Segment
 
@@ -195,6 +196,68 @@ def test_shards(tmp_path: Path) -> None:
     assert list(check_job(JobFolder(str(out)))) == []
     with pytest.raises(InvalidInput, match="0 <= i < n, not 2/2"):
         run(source, out, shard=(2, 2))
+    with pytest.raises(InvalidInput, match="anew"):
+        run(source, out, shard=(1, 2), restart=True)
+    run(source, out)  # one more run over all finishes what a lost shard would have left
+    (out / "_job" / "finished-1-of-2.json").unlink()
+    assert list(check_job(JobFolder(str(out)))) == []
+
+
+def test_a_restart_beside_a_shard_at_work(tmp_path: Path) -> None:
+    """It would take away what the other is writing."""
+    source, out = write(tmp_path / "a.jsonl", TEXTS), tmp_path / "out"
+    run(source, out, shard=(0, 2))
+    with JobFolder(str(out), (1, 2)).locked(), pytest.raises(JobError, match="at work"):
+        run(source, out, restart=True)
+    assert whole_tally(JobFolder(str(out))).rows == 6
+
+
+def test_an_altered_part_is_done_again(tmp_path: Path) -> None:
+    """A result of the same length that no run wrote is neither kept nor exported."""
+    source, out = write(tmp_path / "a.jsonl", TEXTS), tmp_path / "out"
+    run(source, out)
+    before = values(out)
+    part = out / "part-000000.jsonl"
+    part.write_text(part.read_text().replace("Loire", "Seine"))
+    with pytest.raises(JobError, match="not as it was written"):
+        values(out)
+    assert run(source, out).tally.fresh == 3
+    assert values(out) == before
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".zst"])
+def test_a_source_that_was_cut(tmp_path: Path, suffix: str) -> None:
+    """A compressed file that ends too soon is an error, not fewer rows; what an earlier run made of it stays."""
+    pytest.importorskip("zstandard")
+    texts = [f"{text} {os.urandom(200).hex()}" for text in TEXTS]
+    content = compress(write(tmp_path / "a.jsonl", texts).read_bytes(), suffix)
+    source, out = tmp_path / f"a.jsonl{suffix}", tmp_path / "out"
+    source.write_bytes(content)
+    run(source, out)
+    assert len(values(out)) == 10
+    source.write_bytes(content[: len(content) * 2 // 3])
+    with pytest.raises(StoreError, match="cannot be read"):
+        run(source, out)
+    source.write_bytes(content)
+    assert run(source, out).tally.fresh == 0
+
+
+def test_frames_in_a_row(tmp_path: Path) -> None:
+    """A file of several zstd frames is read to its end."""
+    pytest.importorskip("zstandard")
+    lines = write(tmp_path / "a.jsonl", TEXTS).read_bytes().splitlines(keepends=True)
+    source = tmp_path / "b.jsonl.zst"
+    source.write_bytes(b"".join(compress(line, ".zst") for line in lines))
+    run(source, tmp_path / "out")
+    assert len(values(tmp_path / "out")) == 10
+
+
+@pytest.mark.parametrize("changes", [{"query": " "}, {"max_errors": -1}])
+def test_options_that_make_no_sense(tmp_path: Path, changes: dict[str, Any]) -> None:
+    """A blank question would leave every row empty."""
+    source = write(tmp_path / "a.jsonl", TEXTS)
+    with pytest.raises(InvalidInput):
+        run(source, tmp_path / "out", **changes)
 
 
 def test_altered_and_vanished_parts(tmp_path: Path) -> None:
@@ -290,3 +353,5 @@ def test_no_password_is_written() -> None:
     """The address in the job's settings has no password."""
     job = Job("postgresql://me:secret@host/db", Worker("lexical"), query="q", table="t")
     assert job.settings["source"] == "postgresql://me@host/db"
+    for address in ("postgresql://me:se@cret@host/db", "postgresql://host/db?user=me&password=secret&x=1"):
+        assert "cret" not in str(Job(address, Worker("lexical"), query="q", table="t").settings)

@@ -67,10 +67,12 @@ def test_run_status_verify_export(run: Run, source: Path, tmp_path: Path) -> Non
 
 
 def test_progress_as_json(run: Run, source: Path, tmp_path: Path) -> None:
-    """There is one line of JSON on stderr for each part."""
+    """There is one line of JSON on stderr for each part, and one at the end; nothing else."""
     err = run("run", source, tmp_path / "out", *OPTIONS, "--part-rows", 4, "--progress", "json")[2]
-    events = [json.loads(line) for line in err.splitlines() if line.startswith("{")]
-    assert [event["rows"] for event in events] == [4, 8, 10]
+    events = [json.loads(line) for line in err.splitlines()]
+    assert [event["rows"] for event in events] == [4, 8, 10, 10]
+    assert [event["event"] for event in events] == ["part"] * 3 + ["end"]
+    assert Path(events[-1]["report"]).is_file()
     assert events[-1]["share"] == 1
     assert events[-1]["seconds_left"] == 0
     assert events[-1]["tokens_after"] < events[-1]["tokens_before"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from rag_compress.batch.run import Progress, Run
 from rag_compress.batch.worker import Worker
 from rag_compress.errors import InvalidInput, StoreError
 from rag_compress.stores import open_store
-from rag_compress.stores.protocol import Columns, TableStore, WriteMode
+from rag_compress.stores.protocol import Columns, Part, TableStore, WriteMode
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 QUERY = "Which river is in France?"
@@ -141,11 +141,55 @@ def test_replace(made: Made, tmp_path: Path) -> None:
     made.write({2: TEXTS[7]})
     assert run(made, out, mode=WriteMode.replace).tally.fresh == 1
     assert found(out)[2] == expected(DOCUMENTS)[7]
-    other = run(made, tmp_path / "other", mode=WriteMode.replace, worker=Worker("lexical", {"threshold": 0.9}))
-    assert other.tally.errors == 10
+    for _ in range(2):  # a refusal leaves the row as it is, so that the next run refuses it too
+        other = run(made, tmp_path / "other", mode=WriteMode.replace, worker=Worker("lexical", {"threshold": 0.9}))
+        assert (other.tally.errors, other.tally.fresh) == (10, 0)
     assert {int(r.id): r.fields["text"] for p in store.parts(100) for r in p.rows}[7] == expected(DOCUMENTS)[7]
     if made.vectors is not None:
         assert made.vectors() == dict.fromkeys(DOCUMENTS, VECTOR)
+
+
+def test_replace_after_a_column(made: Made, tmp_path: Path) -> None:
+    """Results that stand beside the texts do not count as replaced texts."""
+    run(made, tmp_path / "column")
+    store = open_store(made.address, made.table, Columns())
+    if isinstance(store, TableStore):
+        assert run(made, tmp_path / "replaced", mode=WriteMode.replace).tally.fresh == 10
+        assert {int(r.id): r.fields["text"] for p in store.parts(100) for r in p.rows} == expected(DOCUMENTS)
+
+
+def test_shards_of_a_store_that_changes(made: Made, tmp_path: Path) -> None:
+    """Two shards do every row once, even if the second finds rows gone that the first has seen."""
+    out = tmp_path / "out"
+    store = open_store(made.address, made.table, Columns())
+    if not isinstance(store, TableStore):
+        return
+    for shard in ((0, 2), (1, 2)):
+        job = Job(made.address, Worker("lexical"), query=QUERY, table=made.table, rows=3)
+        seen = _Fewer(store) if shard[0] else store
+        Run(job, seen, JobFolder(str(out), shard), LocalEngine(workers=1), shard)()
+    rows = [row for part in store.parts(100) for row in part.rows]
+    assert all(row.note is not None for row in rows[1:])
+
+
+@dataclass(frozen=True)
+class _Fewer:
+    """A store from which the first row has gone."""
+
+    store: Any
+
+    def parts(self, rows: int) -> Any:
+        """Yields the parts of the others."""
+        others = [row for part in self.store.parts(rows) for row in part.rows][1:]
+        return (Part(others[i : i + rows], None, 1.0) for i in range(0, len(others), rows))
+
+    def count(self) -> int:
+        """Returns one row fewer."""
+        return int(self.store.count()) - 1
+
+    def update(self, rows: Any, *, replace: bool) -> None:
+        """Writes what was derived."""
+        self.store.update(rows, replace=replace)
 
 
 def test_sidecar(made: Made, tmp_path: Path) -> None:
