@@ -96,7 +96,7 @@ class _Processes:
         try:
             return future.result()
         except BrokenProcessPool:
-            return self._again(inputs)
+            return again(inputs, lambda part: self.submit(part).result(), BrokenProcessPool)
 
     def close(self) -> None:
         """Ends the processes; what they still do is lost."""
@@ -105,18 +105,28 @@ class _Processes:
         for process in processes:
             process.terminate()
 
-    def _again(self, inputs: Sequence[Input]) -> list[Outcome]:
-        try:
-            return self.submit(inputs).result()
-        except BrokenProcessPool:
-            if len(inputs) == 1:
-                return [Outcome(None, error="the process died at this row: out of memory, or a crash in a library")]
-            half = len(inputs) // 2
-            return [*self._again(inputs[:half]), *self._again(inputs[half:])]
-
     def _started(self) -> ProcessPoolExecutor:
         spawn = multiprocessing.get_context("spawn")
         return ProcessPoolExecutor(self._count, mp_context=spawn, initializer=_start, initargs=(self._worker,))
+
+
+def again(
+    inputs: Sequence[Input], compress: Callable[[Sequence[Input]], list[Outcome]], death: type[Exception]
+) -> list[Outcome]:
+    """Returns the outcomes of rows whose process has died, tried again in ever smaller parts.
+
+    Args:
+        inputs: The rows.
+        compress: Returns their outcomes.
+        death: What it raises when its process dies. A row for which it does so alone gets an error.
+    """
+    try:
+        return compress(inputs)
+    except death:
+        if len(inputs) == 1:
+            return [Outcome(None, error="the process died at this row: out of memory, or a crash in a library")]
+        half = len(inputs) // 2
+        return [*again(inputs[:half], compress, death), *again(inputs[half:], compress, death)]
 
 
 def in_order(

@@ -153,7 +153,16 @@ class TableOutput:
         return None
 
     def earlier(self, number: int, part: Part) -> Earlier:  # noqa: ARG002 - the rows have it all
-        """Returns what stands beside each row."""
+        """Returns what stands beside each row.
+
+        Raises:
+            InvalidInput: Where results are to go stands something that no job has left there.
+        """
+        own = next((row for row in part.rows if row.value is not None and row.note is None), None)
+        if own is not None and self.mode is WriteMode.column:
+            raise InvalidInput(
+                f"Row {own.id!r} has {own.value!r:.80} where the result would go: choose another name with --out-col"
+            )
         return self._find
 
     def derive(self, row: Input, value: Value, tokens: tuple[int, int]) -> Derived:

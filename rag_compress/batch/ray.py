@@ -14,7 +14,7 @@ from itertools import cycle
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from rag_compress.batch.engines import Work, in_order
+from rag_compress.batch.engines import Work, again, in_order
 from rag_compress.batch.inputs import Input
 from rag_compress.batch.worker import Outcome, Worker
 from rag_compress.checks import check_count, check_number
@@ -47,7 +47,7 @@ class RayEngine:
 
         Raises:
             MissingExtra: Ray is not installed.
-            JobError: The cluster cannot be reached, or an actor died again and again.
+            JobError: The cluster cannot be reached, has no room for the workers, or fails.
         """
         ray = _ray()
         started = not ray.is_initialized()
@@ -55,15 +55,19 @@ class RayEngine:
             self._connect(ray)
         try:
             count = self._count(ray)
-            make = ray.remote(num_cpus=0 if self.gpus else 1, num_gpus=self.gpus, max_restarts=-1, max_task_retries=2)
+            make = ray.remote(num_cpus=0 if self.gpus else 1, num_gpus=self.gpus, max_restarts=-1, max_task_retries=1)
             actors = [make(_Actor).remote(replace(worker)) for _ in range(count)]
             turns = cycle(actors)
 
             def submit(inputs: Sequence[Input]) -> Any:
                 return next(turns).compress.remote(list(inputs))
 
-            def result(_: Sequence[Input], reference: Any) -> list[Outcome]:
-                return _got(ray, reference)
+            def result(inputs: Sequence[Input], reference: Any) -> list[Outcome]:
+                died = ray.exceptions.RayActorError
+                try:
+                    return _got(ray, reference)
+                except died:
+                    return again(inputs, lambda part: _got(ray, submit(part)), died)
 
             yield from in_order(works, submit, result, ahead=2 * count)
         finally:
@@ -115,8 +119,10 @@ def _got(ray: Any, reference: Any) -> list[Outcome]:
         outcomes: list[Outcome] = ray.get(reference)
     except ray.exceptions.RayTaskError as error:
         raise error.cause from error
+    except ray.exceptions.RayActorError:
+        raise
     except ray.exceptions.RayError as error:
-        raise JobError(f"A worker of the Ray cluster died again and again: {error}") from error
+        raise JobError(f"The Ray cluster failed: {error}") from error
     return outcomes
 
 

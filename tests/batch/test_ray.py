@@ -56,3 +56,39 @@ def test_wrong_values(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"text": "A river."}\n')
     with pytest.raises(JobError, match="cannot be reached"):
         run(tmp_path / "a.jsonl", tmp_path / "out", RayEngine(address="127.0.0.1:9"))
+
+
+DEADLY = """
+import os
+from rag_compress import ExtractiveCompressor
+from rag_compress.stages import Stage
+
+class Deadly(Stage):
+    def __call__(self, batch):
+        if any("POISON" in document.text for context in batch for document in context.documents):
+            os._exit(9)
+        return ExtractiveCompressor.lexical()(batch)
+
+def make(options, template):
+    return Deadly()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_row_that_kills_its_actor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is an error row; the others have their results, and workers that have no room are refused, not waited for."""
+    pytest.importorskip("ray")
+    (tmp_path / "deadly_for_ray.py").write_text(DEADLY)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    source = tmp_path / "a.jsonl"
+    texts = ["POISON" if i == 3 else f"A river {i} runs." for i in range(8)]
+    source.write_text("".join(f'{{"id": {i}, "text": "{text}"}}\n' for i, text in enumerate(texts)))
+    job = Job(str(source), Worker("deadly_for_ray:make"), query="Which river?", rows=5)
+    store = open_store(str(source), None, job.columns)
+    tally = Run(job, store, JobFolder(str(tmp_path / "out")), RayEngine(workers=2))().tally
+    assert (tally.rows, tally.errors) == (8, 1)
+    assert "process died" in tally.failed[0][1]
+    with pytest.raises(JobError, match="room for"):
+        Run(job, store, JobFolder(str(tmp_path / "more")), RayEngine(workers=1000))()

@@ -6,6 +6,7 @@ import errno
 import gzip
 import json
 import os
+import sqlite3
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -347,6 +348,19 @@ def test_a_method_of_the_current_folder(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(sys, "path", [each for each in sys.path if each])
     monkeypatch.chdir(tmp_path)
     assert find_method("my_own:method").rows == 7
+
+
+def test_a_column_of_the_users_own(tmp_path: Path) -> None:
+    """What no job has written is not overwritten."""
+    source = tmp_path / "a.sqlite"
+    with sqlite3.connect(source) as database:
+        database.execute("CREATE TABLE docs (id INTEGER PRIMARY KEY, text TEXT, compressed TEXT)")
+        database.execute("INSERT INTO docs VALUES (1, 'A river. Bread.', 'mine')")
+    job = Job(str(source), Worker(METHOD), table="docs")
+    with pytest.raises(InvalidInput, match="--out-col"):
+        Run(job, open_store(str(source), "docs", job.columns), JobFolder(str(tmp_path / "out")))()
+    with sqlite3.connect(source) as database:
+        assert database.execute("SELECT compressed FROM docs").fetchall() == [("mine",)]
 
 
 def test_no_password_is_written() -> None:
