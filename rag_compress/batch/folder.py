@@ -195,9 +195,9 @@ class JobFolder:
         """Writes that this process has finished its share of the parts, and removes what stands behind the last one."""
         for record in self.records():
             if record["part"] >= summary["parts"]:
-                self._files.remove(_record(record["part"]))
+                self._remove(_record(record["part"]))
                 if record["file"]:
-                    self._files.remove(record["file"])
+                    self._remove(record["file"])
         self._write(f"{_JOB}/finished-{self._name}.json", _dump(summary))
 
     def finished(self) -> list[dict[str, Any]]:
@@ -207,7 +207,7 @@ class JobFolder:
 
     def reopen(self) -> None:
         """Removes the mark that this process has finished its share."""
-        self._files.remove(f"{_JOB}/finished-{self._name}.json")
+        self._remove(f"{_JOB}/finished-{self._name}.json")
 
     def clear(self) -> None:
         """Removes the job with all its parts.
@@ -217,13 +217,13 @@ class JobFolder:
         """
         self._check_alone()
         for name in self._files.names(f"{_JOB}/records"):
-            self._files.remove(f"{_JOB}/records/{name}")
+            self._remove(f"{_JOB}/records/{name}")
         for name in self._files.names(""):
             if name.startswith("part-"):
-                self._files.remove(name)
+                self._remove(name)
         for name in self._files.names(_JOB):
             if name.endswith(".json"):
-                self._files.remove(f"{_JOB}/{name}")
+                self._remove(f"{_JOB}/{name}")
 
     def write_report(self, html: str) -> str:
         """Writes the report; returns its address."""
@@ -285,6 +285,10 @@ class JobFolder:
     def _write(self, name: str, content: bytes) -> None:
         with self._writing():
             self._files.write(name, content, self._name)
+
+    def _remove(self, name: str) -> None:
+        with self._writing():
+            self._files.remove(name)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:

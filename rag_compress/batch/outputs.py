@@ -141,12 +141,14 @@ class TableOutput:
     """The store itself: rows know what was made of them, so that the records of parts only count.
 
     Where results replace the text, the note holds the hash of the result: what stands there now is what was left there.
+    `anew` computes other results again that an earlier run left.
     """
 
     store: TableStore
     folder: JobFolder
     mode: WriteMode
     notes: Notes
+    anew: bool = False
 
     def finished(self, number: int, part: Part) -> Tally | None:  # noqa: ARG002 - the rows have to be looked at
         """Returns `None`: rows may have been changed or restored by others."""
@@ -186,7 +188,7 @@ class TableOutput:
             return None
         replaces, same = self.mode is WriteMode.replace, note["config"] == self.notes.config
         if not note.get("replaced"):
-            return _kept(row, note) if same and not replaces else None
+            return _kept(row, note) if same and not replaces and not self.anew else None
         if replaces and same:
             return _kept(row, note)
         gone = "its text was replaced under other settings, and the original is gone"
@@ -219,8 +221,10 @@ class Sidecar:
         return decode_lines(content, self.columns)
 
 
-def make_output(store: Store, folder: JobFolder, mode: WriteMode, config: str, columns: Columns) -> Output:
-    """Returns where the results of a job go.
+def make_output(
+    store: Store, folder: JobFolder, mode: WriteMode, config: str, columns: Columns, *, anew: bool = False
+) -> Output:
+    """Returns where the results of a job go; `anew`: nothing that an earlier run left counts.
 
     Raises:
         InvalidInput: The store can be read only.
@@ -232,7 +236,7 @@ def make_output(store: Store, folder: JobFolder, mode: WriteMode, config: str, c
         raise InvalidInput(f"{store!r:.80} is neither a FileStore nor a TableStore")
     if mode is WriteMode.sidecar:
         return FileOutput(Sidecar(store, columns), folder, mode, notes)
-    return TableOutput(store, folder, mode, notes)
+    return TableOutput(store, folder, mode, notes, anew)
 
 
 def _kept(row: Row, note: Mapping[str, Any]) -> Done:

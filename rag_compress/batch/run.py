@@ -94,6 +94,8 @@ class Run:
         if restart and self.shard[1] > 1:
             raise InvalidInput("A shard cannot start the whole job anew: remove its folder, then start every shard")
         _ = self.job.worker.stage  # what is wrong with the method shows before anything is written
+        if not isinstance(self.store, FileStore):
+            next(iter(self.store.parts(1)), None)  # and whether there are such a table and such columns
         self.folder.check_free()
         with self.folder.locked():
             self._open(restart=restart)
@@ -113,7 +115,8 @@ class Run:
         else:
             check_settings(found, wanted, self.folder.address)
         self.folder.reopen()
-        self._output = make_output(self.store, self.folder, self.job.mode, self.job.config_hash, self.job.columns)
+        job = self.job
+        self._output = make_output(self.store, self.folder, job.mode, job.config_hash, job.columns, anew=restart)
 
     def _works(self) -> Iterator[Work[_Planned]]:
         """Yields the parts of this shard that are not finished."""

@@ -176,6 +176,9 @@ def _merged(
     except TypeError as error:
         known = ", ".join(Settings.__dataclass_fields__)
         raise InvalidInput(f"{config}: {error}; it may have {known} and a table [options]") from error
+    for name, value in vars(settings).items():
+        if value is not None and type(value) is not (int if name == "part_rows" else str):
+            raise InvalidInput(f"{config}: {name} = {value!r:.80} has the wrong type")
     if not isinstance(file_options, dict):
         raise InvalidInput(f"{config}: [options] must be a table, not {file_options!r:.80}")
     return settings, {**file_options, **{name: value for name, value in options.items() if value is not None}}

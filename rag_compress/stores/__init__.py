@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple, cast
 
 from rag_compress.errors import InvalidInput
-from rag_compress.stores.files import STANDARD_INPUT, decompress, is_remote
+from rag_compress.stores.files import STANDARD_INPUT, decompress, folder_names, is_remote
 from rag_compress.stores.jsonl import SUFFIXES, JsonLines, decode_lines
 from rag_compress.stores.protocol import Columns, Row, Store
 
@@ -72,16 +72,14 @@ def _kind_of_file(address: str) -> _Kind:
     for kind in _KINDS:
         if kind.suffixes and lower.endswith(kind.suffixes):
             return kind
-    if Path(address).is_dir():
-        names = [file.name.lower() for file in Path(address).iterdir() if not file.name.startswith((".", "_"))]
-        found = [kind for kind in _KINDS[:2] if any(name.endswith(kind.suffixes) for name in names)]
+    if is_remote(address) or Path(address).is_dir():
+        names = folder_names(address) or []
+        found = [kind for kind in _KINDS[:2] if any(name.lower().endswith(kind.suffixes) for name in names)]
         if len(found) == 1:
             return found[0]
         raise InvalidInput(
             f"{address} must hold either JSON lines or Parquet files, not {'both' if found else 'neither'}"
         )
-    if is_remote(address):
-        return _KINDS[1]
     known = " ".join(
         [*(suffix for kind in _KINDS for suffix in kind.suffixes), *(s for k in _KINDS for s in k.schemes)]
     )

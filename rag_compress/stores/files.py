@@ -41,6 +41,16 @@ def filesystem(address: str) -> tuple[Any, str]:
     return found
 
 
+def folder_names(address: str) -> list[str] | None:
+    """Returns the names of the files in a folder or behind a URL that are not hidden; `None` where there is no folder.
+
+    Raises:
+        StoreError: There is nothing at the address.
+    """
+    found = _remote_files(address) if is_remote(address) else _local_files(Path(address))
+    return None if found is None else [name for file in found if (name := Path(file).name)[0] not in "._"]
+
+
 def find_files(address: str, suffixes: tuple[str, ...]) -> list[str]:
     """Returns a file, or the files of a folder that end like this and are not hidden, in order of name.
 

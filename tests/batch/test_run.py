@@ -363,6 +363,32 @@ def test_a_column_of_the_users_own(tmp_path: Path) -> None:
         assert database.execute("SELECT compressed FROM docs").fetchall() == [("mine",)]
 
 
+def test_a_table_is_done_anew(tmp_path: Path) -> None:
+    """A restart computes every row again; a table that is not there leaves no job behind."""
+    source = tmp_path / "a.sqlite"
+    with sqlite3.connect(source) as database:
+        database.execute("CREATE TABLE docs (id INTEGER PRIMARY KEY, text TEXT)")
+        database.executemany("INSERT INTO docs VALUES (?, ?)", enumerate(TEXTS))
+
+    def once(table: str, *, restart: bool = False) -> int:
+        job = Job(str(source), Worker(METHOD), table=table)
+        made = Run(job, open_store(str(source), table, job.columns), JobFolder(str(tmp_path / "out")))
+        return made(restart=restart).tally.fresh
+
+    with pytest.raises(InvalidInput, match="dcos"):
+        once("dcos")
+    assert [once("docs"), once("docs"), once("docs", restart=True)] == [10, 0, 10]
+
+
+def test_a_url_of_a_folder(tmp_path: Path) -> None:
+    """What a folder behind a URL holds is looked at, as that of a local one."""
+    pytest.importorskip("fsspec")
+    (tmp_path / "in").mkdir()
+    write(tmp_path / "in" / "a.jsonl", TEXTS)
+    job = Job(f"file://{tmp_path}/in", Worker(METHOD))
+    assert Run(job, open_store(job.source, None, job.columns), JobFolder(str(tmp_path / "out")))().tally.rows == 10
+
+
 def test_no_password_is_written() -> None:
     """The address in the job's settings has no password."""
     job = Job("postgresql://me:secret@host/db", Worker("lexical"), query="q", table="t")

@@ -165,3 +165,21 @@ def test_a_signal(tmp_path: Path, sent: signal.Signals) -> None:
     parts = [tmp_path / "out" / f"part-{i:06d}.jsonl" for i in range(300)]
     rows = [json.loads(line) for part in parts for line in part.read_text().splitlines()]
     assert [row["compressed"] for row in rows] == [f"A river {i} runs." for i in range(6000)]
+
+
+def test_a_config_of_the_wrong_type(run: Run, source: Path, tmp_path: Path) -> None:
+    """It is wrong usage that names the setting."""
+    (tmp_path / "job.toml").write_text("method = 7")
+    code, _, err = run("run", source, tmp_path / "out", "--config", tmp_path / "job.toml")
+    assert code == 2
+    assert "method = 7" in " ".join(err.split())
+
+
+def test_export_says_what_is_missing(run: Run, source: Path, tmp_path: Path) -> None:
+    """A job of which a shard is not done is exported as far as it goes, with an exit code of its own."""
+    run("run", source, tmp_path / "out", *OPTIONS, "--part-rows", 4, "--shard", "0/2")
+    code, out, err = run("export", tmp_path / "out", "-")
+    assert code == 3
+    assert 0 < len(out.splitlines()) < 10
+    assert "shards 1 of 2" in " ".join(err.split())
+    assert run("export", tmp_path / "out", tmp_path / "no" / "such")[0] == 1
