@@ -56,7 +56,7 @@ class Grounding:
     * two words of a name, or a name and the number next to it, are nowhere near each other in its sources;
     * a name stands next to words that only have another name next to them in its sources, which the sentence left out;
     * two names, or two numbers, or a name and the word next to it, stand in the opposite order in its best source,
-      unless one of the two sentences is passive ("by");
+      or who acts on whom is turned round between the passive ("by") and the active;
     * a word is negated in it and not in its sources, or the other way round, or its sources deny nothing at all.
 
     This finds what a summary changed, not what follows from its words by reasoning: a paraphrase that shares few words

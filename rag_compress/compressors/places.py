@@ -15,6 +15,7 @@ _REACH = 3
 _PREPOSITIONS = frozenset("in on at since during until before after near throughout".split())
 _DAYS = frozenset(MONTHS) | {f"{day}day" for day in "mon tues wednes thurs fri satur sun".split()}
 _YEAR = re.compile(r"1\d{3}|20\d{2}")
+_PASSIVE = re.compile(r"\b(?:was|were|is|are|been|being)(?: \w+){1,2} by (?=(?:the )?[A-Z])")
 _CONTEXT = 2
 """How many words before or after a name say which name stands there."""
 
@@ -30,6 +31,10 @@ def place_faults(sentence: str, sources: Sequence[str]) -> Iterator[str]:
         free = {key for _, key in set(_phrases(said)) & set(_phrases(known[0]))}
         yield from _exchanged(said, known[0], free)
         yield from _moved(said, names, known[0], free)
+    elif _PASSIVE.search(sentence):
+        yield from _turned(sentence, said, known[0])
+    elif _PASSIVE.search(sources[0]):
+        yield from _turned(sources[0], known[0], said)
 
 
 # ---- neighbours ------------------------------------------------------------------------------------------------------
@@ -142,6 +147,16 @@ def _exchanged(said: Facts, best: Facts, free: Set[str]) -> Iterator[str]:
         for one, other in combinations(shared, 2):
             if (here[one] < here[other]) != (there[one] < there[other]):
                 yield f"order of {one} and {other}"
+
+
+def _turned(text: str, passive: Facts, active: Facts) -> Iterator[str]:
+    """Yields who acts in a passive sentence if the active one has that name behind the one that suffers."""
+    by = next(match.end() for match in _PASSIVE.finditer(text))
+    here, there = _places(passive.names) | _places(passive.openers), _places(active.names) | _places(active.openers)
+    agent = next((key for key, place in here.items() if 0 <= place - by <= len("the ") and key in there), None)
+    suffering = [key for key, place in here.items() if place < by and key in there]
+    if agent is not None and suffering and there[suffering[0]] < there[agent]:
+        yield f"{agent} acts on {suffering[0]}"
 
 
 def _moved(said: Facts, names: Sequence[Name], best: Facts, free: Set[str]) -> Iterator[str]:

@@ -152,6 +152,8 @@ def test_names() -> None:
         ("Version 2.1.3 was released.", "Version 2.1.4 was released."),
         ("It ended before World War II.", "It ended before World War I."),
         ("长城 全长1006公里", "长城 全长1060公里"),
+        ("Apple acquired Beats in 2014.", "Apple was acquired by Beats in 2014."),
+        ("The general Smith was killed by Jones.", "The general Smith killed Jones."),
     ],
 )
 def test_changed_facts(source: str, written: str) -> None:
@@ -175,6 +177,8 @@ def test_changed_facts(source: str, written: str) -> None:
         ),
         ("It rose from 5% to 7% in 2010.", "In 2010 it rose from 5% to 7%."),
         ("The Loire is 1,006 km long.", "The Loire is 1,006 km long [2]."),
+        ("Apple acquired Beats in 2014.", "Beats was acquired by Apple in 2014."),
+        ("The general Smith was killed by Jones.", "Jones killed the general Smith."),
     ],
 )
 def test_faithful_sentences(source: str, written: str) -> None:
