@@ -116,8 +116,7 @@ def measure(
     """Measure the NLL of answers and passages, and exact match: no context, another passage's token, its own, text."""
     started = time.monotonic()
     model = SoftPromptLLM.load(str(llm), "cpu")
-    questions = measured(read_questions(data_folder(folder), "squad", "test"), limit)
-    readings = [reading for question in questions for reading in list(read_pieces(question))[:1]]
+    readings = _readings(folder, limit)
     answer = Task(XRAG.template, NO_BACKGROUND, [reading.answer for reading in readings])
     again = Task(PARAPHRASES[0], PARAPHRASES[0].replace("{context}", ""), [reading.passage for reading in readings])
     samples: dict[str, list[float]] = {}
@@ -134,6 +133,12 @@ def measure(
         "seconds": round(time.monotonic() - started),
     }
     Result("python -m eval.soft_tokens measure", _scores(samples), details, samples).write("soft-tokens")
+
+
+def _readings(folder: Path | None, limit: int) -> list[Reading]:
+    """Returns questions of squad's test split, each with one short passage."""
+    questions = measured(read_questions(data_folder(folder), "squad", "test"), limit)
+    return [reading for question in questions for reading in list(read_pieces(question))[:1]]
 
 
 def _contexts(readings: Sequence[Reading], runs: Path) -> Iterator[tuple[str, Any]]:
@@ -223,8 +228,7 @@ def cost(
     """Measure time and FLOPs of reading a question, with text and with a soft token; the encoder's apart."""
     model, projector = SoftPromptLLM.load(str(llm), "cpu"), MlpProjector.from_folder(runs / "k1")
     encoder = projector.encoder()
-    questions = measured(read_questions(data_folder(folder), "squad", "test"), limit)
-    readings = [reading for question in questions for reading in list(read_pieces(question))[:1]]
+    readings = _readings(folder, limit)
     task, queries = Task(XRAG.template, NO_BACKGROUND, []), [reading.query for reading in readings]
     texts = [reading.passage for reading in readings]
     soft = list(projector.project(encoder.encode(texts)))
@@ -250,8 +254,7 @@ def ceiling(
     """Measure how well the LLM says a passage from tokens that were fitted to it: about the most there can be."""
     model = SoftPromptLLM.load(str(llm), "cpu")
     model.model.requires_grad_(requires_grad=False)
-    questions = measured(read_questions(data_folder(folder), "squad", "test"), limit)
-    passages = [next(iter(read_pieces(question))).passage for question in questions]
+    passages = [reading.passage for reading in _readings(folder, limit)]
     again = Task(PARAPHRASES[0], PARAPHRASES[0].replace("{context}", ""), passages)
     queries = [""] * len(passages)
     samples = {

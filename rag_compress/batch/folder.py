@@ -21,6 +21,10 @@ from rag_compress.stores.files import filesystem, is_remote
 _JOB = "_job"
 
 
+class _AlteredPart(JobError):
+    """The file of a part is gone, or not as it was written."""
+
+
 class Files(Protocol):
     """The files under a root, named by paths relative to it."""
 
@@ -149,18 +153,8 @@ class JobFolder:
         return f"part-{number:06d}{suffix}"
 
     def record(self, number: int) -> dict[str, Any] | None:
-        """Returns the record of a part, `None` when it is not finished or its file is not as it was left."""
-        record = self._json(_record(number))
-        return record if record is not None and self.is_as_left(record) else None
-
-    def is_as_left(self, record: Mapping[str, Any]) -> bool:
-        """Returns whether the file of a record, if it has one, is there and was not altered."""
-        try:
-            return not record["file"] or _digest(self._files.read(record["file"])) == record["sha256"]
-        except FileNotFoundError:
-            return False
-        except OSError as error:
-            raise JobError(f"{self.address}/{record['file']} cannot be read: {error.strerror or error}") from error
+        """Returns the record of a part, `None` when it is not finished."""
+        return self._json(_record(number))
 
     def records(self) -> Iterator[dict[str, Any]]:
         """Yields the records of all parts that were ever finished, in order."""
@@ -177,19 +171,31 @@ class JobFolder:
         """
         if file is not None:
             self._write(file, content)
-        seal = {"part": number, "file": file, "bytes": len(content), "sha256": _digest(content)}
+        seal = {"part": number, "file": file, "sha256": hashlib.sha256(content).hexdigest()}
         self._write(_record(number), _dump({**seal, **record}))
 
-    def read(self, file: str) -> bytes:
+    def content(self, record: Mapping[str, Any]) -> bytes:
         """Returns the content of a part's file.
 
         Raises:
-            JobError: It cannot be read.
+            JobError: It cannot be read, or is not as it was written.
         """
+        address = f"{self.address}/{record['file']}"
         try:
-            return self._files.read(file)
+            content = self._files.read(record["file"])
         except OSError as error:
-            raise JobError(f"{self.address}/{file} cannot be read: {error.strerror or error}") from error
+            kind = _AlteredPart if isinstance(error, FileNotFoundError) else JobError
+            raise kind(f"{address} cannot be read: {error.strerror or error}") from error
+        if hashlib.sha256(content).hexdigest() != record["sha256"]:
+            raise _AlteredPart(f"{address} is not as it was written: run the job again")
+        return content
+
+    def content_as_left(self, record: Mapping[str, Any]) -> bytes | None:
+        """Returns the same, `None` where the file is gone or was altered: then its part is to be done again."""
+        try:
+            return self.content(record)
+        except _AlteredPart:
+            return None
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Writes that this process has finished its share of the parts, and removes what stands behind the last one."""
@@ -237,6 +243,17 @@ class JobFolder:
         Raises:
             JobError: Another process has it.
         """
+        with self._lock(f"lock-{self._name}"):
+            yield
+
+    def _check_alone(self) -> None:
+        for name in self._files.names(_JOB):
+            if name.startswith("lock-") and name != f"lock-{self._name}":
+                with self._lock(name):
+                    pass
+
+    @contextmanager
+    def _lock(self, name: str) -> Iterator[None]:
         if not isinstance(self._files, LocalFiles):
             yield
             return
@@ -248,28 +265,13 @@ class JobFolder:
         with self._writing():
             place = self._files.root / _JOB
             place.mkdir(parents=True, exist_ok=True)
-            lock = (place / f"lock-{self._name}").open("w")
+            lock = (place / name).open("w")
         with lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
                 raise JobError(f"{self.address}: another process is at work on it") from error
             yield
-
-    def _check_alone(self) -> None:
-        if not isinstance(self._files, LocalFiles):
-            return
-        try:
-            import fcntl
-        except ImportError:  # not on Windows
-            return
-        for name in self._files.names(_JOB):
-            if name.startswith("lock-") and name != f"lock-{self._name}":
-                with (self._files.root / _JOB / name).open("w") as lock:
-                    try:
-                        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    except OSError as error:
-                        raise JobError(f"{self.address}: another process is at work on it") from error
 
     def _json(self, name: str) -> dict[str, Any] | None:
         try:
@@ -303,10 +305,6 @@ class JobFolder:
 
 def _record(number: int) -> str:
     return f"{_JOB}/records/{number:06d}.json"
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
 
 
 def _dump(record: Mapping[str, Any]) -> bytes:

@@ -106,12 +106,15 @@ class FileOutput:
         record = self.folder.record(number)
         if record is None or record["digest"] != self.store.digest(part) or record["tally"]["errors"]:
             return None
+        if self.folder.content_as_left(record) is None:
+            return None
         return Tally.from_json(record["tally"])
 
     def earlier(self, number: int, part: Part) -> Earlier:  # noqa: ARG002 - the file has it all
         """Returns what the part's file holds, by content."""
-        record = self.folder.record(number)  # only if its file is as it was left
-        rows = self.store.decode(self.folder.read(record["file"])) if record else iter(())
+        record = self.folder.record(number)
+        content = self.folder.content_as_left(record) if record else None
+        rows = iter(()) if content is None else self.store.decode(content)
         known = {note["content"]: (row, note) for row in rows if (note := self.notes.read(row.note))}
 
         def find(_: Row, content: Input) -> Done | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from typing import NamedTuple
 from zlib import crc32
 
@@ -94,13 +95,13 @@ class Run:
         if restart and self.shard[1] > 1:
             raise InvalidInput("A shard cannot start the whole job anew: remove its folder, then start every shard")
         _ = self.job.worker.stage  # what is wrong with the method shows before anything is written
-        if not isinstance(self.store, FileStore):
-            next(iter(self.store.parts(1)), None)  # and whether there are such a table and such columns
+        parts = iter(self.store.parts(self.job.part_rows))
+        begun = list(islice(parts, 1))  # and whether there is such a store, with such columns
         self.folder.check_free()
         with self.folder.locked():
             self._open(restart=restart)
             self._start, self._progress = time.perf_counter(), Progress(0, Tally(), None, 0.0)
-            for work, outcomes in self.engine.map(self.job.worker, self._works()):
+            for work, outcomes in self.engine.map(self.job.worker, self._works(chain(begun, parts))):
                 self._commit(work.owner, outcomes)
             self.folder.finish({"parts": self._parts, "shard": self.shard, "seconds": self._progress.seconds})
         return self._progress
@@ -118,10 +119,10 @@ class Run:
         job = self.job
         self._output = make_output(self.store, self.folder, job.mode, job.config_hash, job.columns, anew=restart)
 
-    def _works(self) -> Iterator[Work[_Planned]]:
+    def _works(self, parts: Iterable[Part]) -> Iterator[Work[_Planned]]:
         """Yields the parts of this shard that are not finished."""
         self._parts = 0
-        for number, part in self._shared(self.store.parts(self.job.part_rows)):
+        for number, part in self._shared(parts):
             tally = self._output.finished(number, part)
             if tally is None:
                 planned = self._plan(number, part)

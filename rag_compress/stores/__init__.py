@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple, cast
 
 from rag_compress.errors import InvalidInput
-from rag_compress.stores.files import STANDARD_INPUT, decompress, folder_names, is_remote
+from rag_compress.stores.files import STANDARD_INPUT, decompress, files_of, is_remote
 from rag_compress.stores.jsonl import SUFFIXES, JsonLines, decode_lines
 from rag_compress.stores.protocol import Columns, Row, Store
 
@@ -73,7 +73,7 @@ def _kind_of_file(address: str) -> _Kind:
         if kind.suffixes and lower.endswith(kind.suffixes):
             return kind
     if is_remote(address) or Path(address).is_dir():
-        names = folder_names(address) or []
+        names = files_of(address) or []
         found = [kind for kind in _KINDS[:2] if any(name.lower().endswith(kind.suffixes) for name in names)]
         if len(found) == 1:
             return found[0]

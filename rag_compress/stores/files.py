@@ -41,14 +41,14 @@ def filesystem(address: str) -> tuple[Any, str]:
     return found
 
 
-def folder_names(address: str) -> list[str] | None:
-    """Returns the names of the files in a folder or behind a URL that are not hidden; `None` where there is no folder.
+def files_of(address: str) -> list[str] | None:
+    """Returns the files in a folder or behind its URL that are not hidden; `None` where there is no folder.
 
     Raises:
         StoreError: There is nothing at the address.
     """
     found = _remote_files(address) if is_remote(address) else _local_files(Path(address))
-    return None if found is None else [name for file in found if (name := Path(file).name)[0] not in "._"]
+    return None if found is None else [file for file in found if Path(file).name[0] not in "._"]
 
 
 def find_files(address: str, suffixes: tuple[str, ...]) -> list[str]:
@@ -59,10 +59,10 @@ def find_files(address: str, suffixes: tuple[str, ...]) -> list[str]:
     """
     if address == STANDARD_INPUT:
         return [address]
-    found = _remote_files(address) if is_remote(address) else _local_files(Path(address))
+    found = files_of(address)
     if found is None:
         return [address]
-    kept = sorted(file for file in found if file.lower().endswith(suffixes) and Path(file).name[0] not in "._")
+    kept = sorted(file for file in found if file.lower().endswith(suffixes))
     if not kept:
         raise StoreError(f"{address}: no file ends in {' or '.join(suffixes)}")
     return kept
