@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from rag_compress.documents import TEXT_FIELDS
 from rag_compress.errors import InvalidInput
-from rag_compress.stores.protocol import Columns, Row
+from rag_compress.stores.protocol import Columns, Row, Value
 from rag_compress.types import Context, Document
 
 
@@ -59,6 +59,14 @@ def read_input(row: Row, columns: Columns, query: str | None) -> Input:
     return Input(asked, ((_title(row.fields, columns.title), _text(value, columns.text)),), listed=False)
 
 
+def in_place(field: Any, value: Value) -> Value:
+    """Returns a result as it takes the place of a row's text: of a list of objects all but the texts stays."""
+    if not isinstance(field, list | tuple):
+        return value
+    pairs = zip(field, value, strict=True)
+    return [{**item, _text_field(item): text} if isinstance(item, dict) else text for item, text in pairs]
+
+
 def _field(fields: Mapping[str, Any], name: str) -> Any:
     if name not in fields:
         known = ", ".join(repr(field) for field in list(fields)[:10]) or "none"
@@ -86,8 +94,11 @@ def _listed(item: Any, name: str, place: int) -> tuple[str, str]:
     name = f"{name}[{place}]"
     if not isinstance(item, dict):
         return "", _text(item, name)
-    field = next((field for field in TEXT_FIELDS if field in item), "text")
     try:
-        return _title(item, "title"), _string(item, field)
+        return _title(item, "title"), _string(item, _text_field(item))
     except InvalidInput as error:
         raise InvalidInput(f"{name}: {error}") from error
+
+
+def _text_field(item: Mapping[str, Any]) -> str:
+    return next((field for field in TEXT_FIELDS if field in item), "text")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from rag_compress.batch.folder import JobFolder
-from rag_compress.batch.inputs import Input
+from rag_compress.batch.inputs import Input, in_place
 from rag_compress.batch.tally import Tally
 from rag_compress.errors import InvalidInput
 from rag_compress.stores.jsonl import decode_lines, encode_lines
@@ -47,7 +47,7 @@ class Output(Protocol):
         """Returns what an earlier run made of the rows of a part."""
         ...
 
-    def derive(self, row: Input, value: Value, tokens: tuple[int, int]) -> Derived:
+    def derive(self, row: Row, content: Input, value: Value, tokens: tuple[int, int]) -> Derived:
         """Returns what is stored for a result."""
         ...
 
@@ -100,6 +100,7 @@ class FileOutput:
     folder: JobFolder
     mode: WriteMode
     notes: Notes
+    columns: Columns
 
     def finished(self, number: int, part: Part) -> Tally | None:
         """Returns the tally of a part without errors whose rows have not changed."""
@@ -127,10 +128,11 @@ class FileOutput:
 
         return find
 
-    def derive(self, row: Input, value: Value, tokens: tuple[int, int]) -> Derived:
+    def derive(self, row: Row, content: Input, value: Value, tokens: tuple[int, int]) -> Derived:
         """Returns what is stored for a result."""
         replaced = self.mode is WriteMode.replace
-        return Derived(value, self.notes.of(row.content_hash(), tokens, replaced=replaced))
+        note = self.notes.of(content.content_hash(), tokens, replaced=replaced)
+        return Derived(in_place(row.fields[self.columns.text], value) if replaced else value, note)
 
     def write(self, number: int, part: Part, done: Sequence[Done], tally: Tally) -> None:
         """Writes the part's file, then its record."""
@@ -151,6 +153,7 @@ class TableOutput:
     folder: JobFolder
     mode: WriteMode
     notes: Notes
+    columns: Columns
     anew: bool = False
 
     def finished(self, number: int, part: Part) -> Tally | None:  # noqa: ARG002 - the rows have to be looked at
@@ -170,12 +173,12 @@ class TableOutput:
             )
         return self._find
 
-    def derive(self, row: Input, value: Value, tokens: tuple[int, int]) -> Derived:
+    def derive(self, row: Row, content: Input, value: Value, tokens: tuple[int, int]) -> Derived:
         """Returns what is stored for a result."""
-        replaced = self.mode is WriteMode.replace
-        return Derived(
-            value, self.notes.of((_with(row, value) if replaced else row).content_hash(), tokens, replaced=replaced)
-        )
+        if self.mode is WriteMode.replace:
+            left = self.notes.of(_with(content, value).content_hash(), tokens, replaced=True)
+            return Derived(in_place(row.fields[self.columns.text], value), left)
+        return Derived(value, self.notes.of(content.content_hash(), tokens, replaced=False))
 
     def write(self, number: int, part: Part, done: Sequence[Done], tally: Tally) -> None:
         """Writes the rows that are new to the store, then the part's record."""
@@ -234,12 +237,12 @@ def make_output(
     """
     notes = Notes(config)
     if isinstance(store, FileStore):
-        return FileOutput(store, folder, mode, notes)
+        return FileOutput(store, folder, mode, notes, columns)
     if not isinstance(store, TableStore):
         raise InvalidInput(f"{store!r:.80} is neither a FileStore nor a TableStore")
     if mode is WriteMode.sidecar:
-        return FileOutput(Sidecar(store, columns), folder, mode, notes)
-    return TableOutput(store, folder, mode, notes, anew)
+        return FileOutput(Sidecar(store, columns), folder, mode, notes, columns)
+    return TableOutput(store, folder, mode, notes, columns, anew)
 
 
 def _kept(row: Row, note: Mapping[str, Any]) -> Done:

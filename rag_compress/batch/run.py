@@ -176,7 +176,7 @@ class Run:
 
     def _put_together(self, planned: _Planned, outcomes: list[Outcome]) -> Iterator[Done]:
         computed = iter(zip(planned.inputs, outcomes, strict=True))
-        for known in planned.known:
+        for row, known in zip(planned.part.rows, planned.known, strict=True):
             if known is not None:
                 yield known
                 continue
@@ -184,7 +184,7 @@ class Run:
             if outcome.error is not None:
                 yield self._failed(outcome.error)
                 continue
-            derived = self._output.derive(content, outcome.value, outcome.tokens)
+            derived = self._output.derive(row, content, outcome.value, outcome.tokens)
             yield Done(derived, outcome.tokens, None, outcome.seconds, fresh=True, pieces=outcome.pieces)
 
     def _advance(self, part: Part, tally: Tally) -> None:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from rag_compress.errors import MissingExtra
 from rag_compress.stores.files import is_remote
 from rag_compress.stores.protocol import Columns, Derived, Part, Row, reporting, split
-from rag_compress.stores.table import as_row, check_table, values
+from rag_compress.stores.table import as_row, check_table
 
 
 @dataclass(frozen=True)
@@ -70,12 +70,11 @@ class Chroma:
             replaced = {row.id for row, _ in good}
             others = [(row, derived) for row, derived in rows if row.id not in replaced]
             if others:
-                notes = [self._metadata(row, derived, replace=replace) for row, derived in others]
+                notes = [self._metadata(derived, replace=replace) for _, derived in others]
                 collection.update(ids=[row.id for row, _ in others], metadatas=notes)
 
-    def _metadata(self, row: Row, derived: Derived, *, replace: bool) -> dict[str, Any]:
-        value, note, _ = values(row, derived)
-        return {self.columns.note: note} | ({} if replace else {self.columns.out: value})
+    def _metadata(self, derived: Derived, *, replace: bool) -> dict[str, Any]:
+        return {self.columns.note: derived.note} | ({} if replace else {self.columns.out: derived.value})
 
     def _row(self, own: str, document: str | None, metadata: dict[str, Any] | None) -> Row:
         return as_row({**(metadata or {}), self.columns.text: document, self.columns.id: own}, self.columns)

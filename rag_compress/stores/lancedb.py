@@ -9,7 +9,7 @@ from typing import Any
 from rag_compress.errors import MissingExtra, StoreError
 from rag_compress.stores.parquet import arrow
 from rag_compress.stores.protocol import Columns, Derived, Part, Row, reporting, split
-from rag_compress.stores.table import as_row, bad_id, check_columns, check_table, values
+from rag_compress.stores.table import as_row, as_text, bad_id, check_columns, check_table
 
 
 @dataclass(frozen=True)
@@ -76,13 +76,13 @@ class LanceDb:
         pa = arrow()
         if not rows:
             return
-        found = [values(*each) for each in rows]
-        columns: dict[str, Any] = {
-            self.columns.id: pa.array([row.id for row, _ in rows], table.schema.field(self.columns.id).type)
+        written: dict[str, list[Any]] = {
+            self.columns.id: [row.id for row, _ in rows],
+            self.columns.text: [each.value for _, each in rows],
+            self.columns.out: [as_text(each.value) for _, each in rows],
+            self.columns.note: [each.note for _, each in rows],
         }
-        for name in names:
-            place = 1 if name == self.columns.note else 0
-            columns[name] = pa.array([each[place] for each in found], table.schema.field(name).type)
+        columns = {name: pa.array(written[name], table.schema.field(name).type) for name in (self.columns.id, *names)}
         table.merge_insert(self.columns.id).when_matched_update_all().execute(pa.table(columns))
 
     def _open(self) -> Any:

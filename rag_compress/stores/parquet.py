@@ -60,8 +60,9 @@ class Parquet:
         if mode is WriteMode.sidecar:
             table = table.select([name for name in [c.id] if name in table.column_names])
         if mode is WriteMode.replace and c.text in table.column_names:
-            values = [_original(row, each, c) for row, each in zip(part.rows, derived, strict=True)]
-            table = table.set_column(table.column_names.index(c.text), c.text, pa.array(values, kind))
+            kept = [row.fields[c.text] for row in part.rows]
+            values = [text if value is None else value for text, value in zip(kept, values, strict=True)]
+            table = _with(table, c.text, pa.array(values, _plain(table.schema.field(c.text).type)))
         else:
             table = _with(table, c.out, pa.array(values, kind))
         return _written(_with(table, c.note, pa.array([each.note for each in derived], pa.string())))
@@ -107,13 +108,9 @@ def _failed(note: str | None) -> bool:
     return note is None or '"error"' in note[:10]
 
 
-def _original(row: Row, derived: Derived, columns: Columns) -> Any:
-    """Returns what replaces a text: the text itself where there is no result and it is one."""
-    if derived.value is not None:
-        return derived.value
-    kept = row.fields.get(columns.text)
-    texts = kept if isinstance(kept, list) else [kept]
-    return kept if all(text is None or isinstance(text, str) for text in texts) else None
+def _plain(kind: Any) -> Any:
+    """Returns the type of what an extension type is stored as; any other type itself."""
+    return getattr(kind, "storage_type", kind)
 
 
 def _with(table: Any, name: str, column: Any) -> Any:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from rag_compress.errors import MissingExtra
-from rag_compress.stores.protocol import Columns, Derived, Part, Row, reporting
-from rag_compress.stores.table import Statements, check_table, pages, values
+from rag_compress.stores.protocol import Columns, Derived, Part, Row, Value, reporting
+from rag_compress.stores.table import Statements, as_text, check_table, pages
 
 _PRESENT = """\
-SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped ORDER BY attnum"""
+SELECT attname, format_type(atttypid, NULL) FROM pg_attribute
+WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped ORDER BY attnum"""
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Postgres:
                     found: list[tuple[Any, ...]] = database.execute(statement, parameters).fetchall()
                     return found
 
-            yield from pages(query, self._statements, self._present(database), rows)
+            yield from pages(query, self._statements, list(self._present(database)), rows)
 
     def count(self) -> int:
         """Returns the number of rows."""
@@ -51,23 +53,25 @@ class Postgres:
 
     def update(self, rows: Sequence[tuple[Row, Derived]], *, replace: bool) -> None:
         """Writes results in one transaction."""
-        statement = self._statements.replace if replace else self._statements.update
-        wanted = self.columns.written(replace=replace)
         with self._reporting(), self._open() as database, database.transaction():
             present = self._present(database)
-            for name in wanted:
+            for name in self.columns.written(replace=replace):
                 if name not in present:
                     database.execute(self._statements.add(name))
+            kind = present[self.columns.text] if replace else "text"
+            statement = self._statements.replace(kind) if replace else self._statements.update
             with database.cursor() as cursor:
-                cursor.executemany(statement, [values(*each) for each in rows])
+                found = [(_as_type(each.value, kind), each.note, row.id) for row, each in rows]
+                cursor.executemany(statement, found)
 
     @property
     def _statements(self) -> Statements:
         return Statements(self.table or "", self.columns, "%s")
 
-    def _present(self, database: Any) -> list[str]:
+    def _present(self, database: Any) -> dict[str, str]:
+        """Returns the columns of the table with their types."""
         with self._reporting():
-            return [row[0] for row in database.execute(_PRESENT, [self._statements.name]).fetchall()]
+            return dict(database.execute(_PRESENT, [self._statements.name]).fetchall())
 
     @contextmanager
     def _open(self) -> Iterator[Any]:
@@ -78,6 +82,16 @@ class Postgres:
 
     def _reporting(self) -> AbstractContextManager[None]:
         return reporting(self.table or "", _psycopg().Error, UnicodeEncodeError)
+
+
+def _as_type(value: Value, kind: str) -> Any:
+    """Returns a result for a column of this type."""
+    if value is None:
+        return None
+    of_json = kind.startswith("json")
+    if kind.endswith("[]"):
+        return [json.dumps(each) for each in value] if of_json else value
+    return json.dumps(value) if of_json else as_text(value)
 
 
 def _psycopg() -> Any:

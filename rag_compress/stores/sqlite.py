@@ -11,7 +11,7 @@ from typing import Any
 
 from rag_compress.errors import StoreError
 from rag_compress.stores.protocol import Columns, Derived, Part, Row, reporting
-from rag_compress.stores.table import Statements, check_table, pages, quoted, values
+from rag_compress.stores.table import Statements, as_text, check_table, pages, quoted
 
 
 @dataclass(frozen=True)
@@ -50,13 +50,13 @@ class Sqlite:
 
     def update(self, rows: Sequence[tuple[Row, Derived]], *, replace: bool) -> None:
         """Writes results in one transaction."""
-        statement = self._statements.replace if replace else self._statements.update
+        statement = self._statements.replace() if replace else self._statements.update
         wanted = self.columns.written(replace=replace)
         with self._reporting(), self._open() as database, database:
             for name in wanted:
                 if name not in self._present(database):
                     database.execute(self._statements.add(name))
-            database.executemany(statement, [values(*each) for each in rows])
+            database.executemany(statement, [(as_text(each.value), each.note, row.id) for row, each in rows])
 
     @property
     def _statements(self) -> Statements:

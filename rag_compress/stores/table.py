@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rag_compress.errors import InvalidInput
-from rag_compress.stores.protocol import Columns, Derived, Part, Row, split
+from rag_compress.stores.protocol import Columns, Part, Row, Value, split
 
 Query = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
 
@@ -50,11 +50,10 @@ class Statements:
         out, note = quoted(self.columns.out), quoted(self.columns.note)
         return self._update(f"{out} = {self.mark}, {note} = {self.mark}")
 
-    @property
-    def replace(self) -> str:
-        """Sets text and note by id; the text stays where the result is null."""
+    def replace(self, kind: str = "TEXT") -> str:
+        """Sets text, which is of this type, and note by id; the text stays where the result is null."""
         text, note = quoted(self.columns.text), quoted(self.columns.note)
-        return self._update(f"{text} = COALESCE({self.mark}, {text}), {note} = {self.mark}")
+        return self._update(f"{text} = COALESCE(CAST({self.mark} AS {kind}), {text}), {note} = {self.mark}")
 
     def page(self, names: Sequence[str], *, first: bool) -> str:
         """Selects the next rows by id."""
@@ -140,10 +139,9 @@ def as_row(fields: dict[str, Any], columns: Columns) -> Row:
     return Row(fields[columns.id], fields, None, note, _parsed(value, fields, note, columns))
 
 
-def values(row: Row, derived: Derived) -> tuple[Any, str, Any]:
-    """Returns the parameters of an update: a list of texts as JSON."""
-    value = derived.value
-    return (value if value is None or isinstance(value, str) else json.dumps(value)), derived.note, row.id
+def as_text(value: Value) -> str | None:
+    """Returns a result for a column of text: a list as JSON."""
+    return value if value is None or isinstance(value, str) else json.dumps(value)
 
 
 def _parsed(value: Any, fields: dict[str, Any], note: str | None, columns: Columns) -> Any:
