@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from rag_compress.batch.folder import JobFolder
-from rag_compress.batch.inputs import Input, in_place
+from rag_compress.batch.inputs import Input, in_place, read_input
 from rag_compress.batch.tally import Tally
 from rag_compress.errors import InvalidInput
 from rag_compress.stores.jsonl import decode_lines, encode_lines
@@ -70,22 +70,22 @@ class Notes:
 
     config: str
 
-    def of(self, content: str, tokens: tuple[int, int], *, replaced: bool) -> str:
+    def of(self, content: str, tokens: tuple[int, int], **more: Any) -> str:
         """Returns the note of a result."""
-        note = {"content": content, "config": self.config, "tokens": list(tokens)}
-        return json.dumps({**note, "replaced": True} if replaced else note)
+        return json.dumps({"content": content, "config": self.config, "tokens": list(tokens), **more})
 
     def of_error(self, error: str) -> str:
         """Returns the note of a row without a result."""
         return json.dumps({"error": error, "config": self.config})
 
-    def read(self, note: str | None) -> Mapping[str, Any]:
-        """Returns what a note says; nothing if there is none, if it is not ours, or if it tells of an error."""
-        try:
-            found = json.loads(note or "{}")
-        except (TypeError, ValueError):
-            return {}
-        return found if isinstance(found, dict) and {"content", "config", "tokens"} <= found.keys() else {}
+
+def read_note(note: str | None) -> Mapping[str, Any]:
+    """Returns what a note says; nothing if there is none, if it is not ours, or if it tells of an error."""
+    try:
+        found = json.loads(note or "{}")
+    except (TypeError, ValueError):
+        return {}
+    return found if isinstance(found, dict) and {"content", "config", "tokens"} <= found.keys() else {}
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ class FileOutput:
         record = self.folder.record(number)
         content = self.folder.content_as_left(record) if record else None
         rows = iter(()) if content is None else self.store.decode(content)
-        known = {note["content"]: (row, note) for row in rows if (note := self.notes.read(row.note))}
+        known = {note["content"]: (row, note) for row in rows if (note := read_note(row.note))}
 
         def find(_: Row, content: Input) -> Done | None:
             if not known:  # the first run needs no hash
@@ -130,9 +130,10 @@ class FileOutput:
 
     def derive(self, row: Row, content: Input, value: Value, tokens: tuple[int, int]) -> Derived:
         """Returns what is stored for a result."""
-        replaced = self.mode is WriteMode.replace
-        note = self.notes.of(content.content_hash(), tokens, replaced=replaced)
-        return Derived(in_place(row.fields[self.columns.text], value) if replaced else value, note)
+        if self.mode is WriteMode.replace:
+            note = self.notes.of(content.content_hash(), tokens, replaced=True)
+            return Derived(in_place(row.fields[self.columns.text], value), note)
+        return Derived(value, self.notes.of(content.content_hash(), tokens))
 
     def write(self, number: int, part: Part, done: Sequence[Done], tally: Tally) -> None:
         """Writes the part's file, then its record."""
@@ -145,8 +146,8 @@ class FileOutput:
 class TableOutput:
     """The store itself: rows know what was made of them, so that the records of parts only count.
 
-    Where results replace the text, the note holds the hash of the result: what stands there now is what was left there.
-    `anew` computes other results again that an earlier run left.
+    The note holds a hash of the result, too; where it replaces the text, in the place of the text's. So what is altered
+    later is noticed. `anew` computes other results again that an earlier run left.
     """
 
     store: TableStore
@@ -176,25 +177,26 @@ class TableOutput:
     def derive(self, row: Row, content: Input, value: Value, tokens: tuple[int, int]) -> Derived:
         """Returns what is stored for a result."""
         if self.mode is WriteMode.replace:
-            left = self.notes.of(_with(content, value).content_hash(), tokens, replaced=True)
-            return Derived(in_place(row.fields[self.columns.text], value), left)
-        return Derived(value, self.notes.of(content.content_hash(), tokens, replaced=False))
+            note = self.notes.of(_with(content, value).content_hash(), tokens, replaced=True)
+            return Derived(in_place(row.fields[self.columns.text], value), note)
+        return Derived(value, self.notes.of(content.content_hash(), tokens, result=_hash(value)))
 
     def write(self, number: int, part: Part, done: Sequence[Done], tally: Tally) -> None:
         """Writes the rows that are new to the store, then the part's record."""
         pairs = zip(part.rows, done, strict=True)
-        changed = [(row, each.derived) for row, each in pairs if each.fresh and each.derived.note != row.note]
+        changed = [(row, each.derived) for row, each in pairs if each.fresh and each.derived != (row.value, row.note)]
         if changed:
             self.store.update(changed, replace=self.mode is WriteMode.replace)
         self.folder.commit(number, {"digest": None, "tally": tally.to_json()})
 
     def _find(self, row: Row, content: Input) -> Done | None:
-        note = self.notes.read(row.note)
+        note = read_note(row.note)
         if not note or note["content"] != content.content_hash():
             return None
         replaces, same = self.mode is WriteMode.replace, note["config"] == self.notes.config
         if not note.get("replaced"):
-            return _kept(row, note) if same and not replaces and not self.anew else None
+            stands = same and not replaces and not self.anew and note.get("result") == _hash(row.value)
+            return _kept(row, note) if stands else None
         if replaces and same:
             return _kept(row, note)
         gone = "its text was replaced under other settings, and the original is gone"
@@ -243,6 +245,21 @@ def make_output(
     if mode is WriteMode.sidecar:
         return FileOutput(Sidecar(store, columns), folder, mode, notes, columns)
     return TableOutput(store, folder, mode, notes, columns, anew)
+
+
+def is_as_left(row: Row, columns: Columns, query: str | None) -> bool:
+    """Returns whether a table's row holds the result that its note tells of."""
+    note = read_note(row.note)
+    if not note.get("replaced"):
+        return not note or bool(note.get("result") == _hash(row.value))
+    try:
+        return bool(read_input(row, columns, query).content_hash() == note["content"])
+    except InvalidInput:
+        return False
+
+
+def _hash(value: Value) -> str:
+    return hashlib.blake2b(json.dumps(value).encode("ascii"), digest_size=12).hexdigest()
 
 
 def _kept(row: Row, note: Mapping[str, Any]) -> Done:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from rag_compress.batch.folder import JobFolder
+from rag_compress.batch.outputs import is_as_left
 from rag_compress.batch.tally import Tally
 from rag_compress.errors import JobError
 from rag_compress.stores import decode_part, open_store
@@ -52,7 +53,8 @@ def results(folder: JobFolder, source: str | None = None) -> Iterator[Row]:
 def check_job(folder: JobFolder, source: str | None = None) -> Iterator[str]:
     """Yields what is wrong with a job's output; nothing if all is well.
 
-    Parts are missing, altered or unfinished; rows have neither result nor error; their number is not what was counted.
+    Parts are missing, altered or unfinished; rows have neither result nor error, or another result than was written;
+    their number is not what was counted.
     """
     settings = job_of(folder)
     finished = folder.finished()
@@ -64,7 +66,10 @@ def check_job(folder: JobFolder, source: str | None = None) -> Iterator[str]:
         elif records[number]["file"]:
             yield from _altered(folder, records[number])
     counted = sum(record["tally"]["rows"] for record in records.values())
-    yield from _check_rows(_rows(folder, settings, source), counted)
+    in_table = not any(record["file"] for record in records.values())  # a file is sealed as a whole
+    columns, query = Columns(**settings["columns"]), settings["query"]
+    rows = _rows(folder, settings, source)
+    yield from _check_rows(rows, counted, lambda row: not in_table or is_as_left(row, columns, query))
 
 
 def unfinished(folder: JobFolder) -> Iterator[str]:
@@ -85,13 +90,15 @@ def _altered(folder: JobFolder, record: dict[str, Any]) -> Iterator[str]:
         yield str(error)
 
 
-def _check_rows(rows: Iterator[Row], counted: int) -> Iterator[str]:
+def _check_rows(rows: Iterator[Row], counted: int, as_left: Callable[[Row], bool]) -> Iterator[str]:
     number = 0
     try:
         for row in rows:
             number += 1
             if row.note is None:
                 yield f"row {row.id!r} has neither a result nor an error"
+            elif not as_left(row):
+                yield f"row {row.id!r}: its result is not as it was written: run the job again"
     except (JobError, ValueError) as error:
         yield f"the rows cannot be read: {error}"
         return

@@ -19,7 +19,7 @@ from rag_compress.batch.run import Progress, Run
 from rag_compress.batch.worker import Worker
 from rag_compress.errors import InvalidInput, StoreError
 from rag_compress.stores import open_store
-from rag_compress.stores.protocol import Columns, Part, TableStore, WriteMode
+from rag_compress.stores.protocol import Columns, Derived, Part, TableStore, WriteMode
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 QUERY = "Which river is in France?"
@@ -147,6 +147,24 @@ def test_replace(made: Made, tmp_path: Path) -> None:
     assert {int(r.id): r.fields["text"] for p in store.parts(100) for r in p.rows}[7] == expected(DOCUMENTS)[7]
     if made.vectors is not None:
         assert made.vectors() == dict.fromkeys(DOCUMENTS, VECTOR)
+
+
+@pytest.mark.parametrize("mode", [WriteMode.column, WriteMode.replace])
+def test_a_result_that_was_altered(made: Made, mode: WriteMode, tmp_path: Path) -> None:
+    """It is noticed in a table, too, and made again where the text is still there."""
+    run(made, tmp_path / "out", mode=mode)
+    store = open_store(made.address, made.table, Columns())
+    if not isinstance(store, TableStore):
+        return
+    row = next(row for part in store.parts(100) for row in part.rows if int(row.id) == 6)
+    store.update([(row, Derived("Altered.", row.note or ""))], replace=mode is WriteMode.replace)
+    (problem,) = check_job(JobFolder(str(tmp_path / "out")))
+    assert "6" in problem
+    assert "not as it was written" in problem
+    assert run(made, tmp_path / "out", mode=mode).tally.fresh == 1
+    assert list(check_job(JobFolder(str(tmp_path / "out")))) == []
+    if mode is WriteMode.column:
+        assert found(tmp_path / "out") == expected(DOCUMENTS)
 
 
 def test_replace_after_a_column(made: Made, tmp_path: Path) -> None:
