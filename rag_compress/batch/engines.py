@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from multiprocessing.connection import wait
 from typing import Generic, Protocol, TypeVar
@@ -82,11 +83,12 @@ class _Processes:
 
     def submit(self, inputs: Sequence[Input]) -> Future[list[Outcome]]:
         """Starts to compress rows."""
-        try:
-            return self._pool.submit(_compress, inputs)
-        except BrokenProcessPool:
-            self._pool = self._started()
-            return self._pool.submit(_compress, inputs)
+        with _signals_held():  # this is where the pool starts its processes
+            try:
+                return self._pool.submit(_compress, inputs)
+            except BrokenProcessPool:
+                self._pool = self._started()
+                return self._pool.submit(_compress, inputs)
 
     def result(self, inputs: Sequence[Input], future: Future[list[Outcome]]) -> list[Outcome]:
         """Returns the outcomes once they are there; when a process died, of what is tried again in ever smaller parts.
@@ -103,7 +105,7 @@ class _Processes:
         processes = list((self._pool._processes or {}).values())
         self._pool.shutdown(wait=False, cancel_futures=True)
         for process in processes:
-            process.terminate()
+            process.kill()
 
     def _started(self) -> ProcessPoolExecutor:
         spawn = multiprocessing.get_context("spawn")
@@ -154,6 +156,19 @@ def in_order(
 
 
 _WORKER: Worker
+
+
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """Makes processes that are started herein deaf to Ctrl-C and requests to terminate, which reach a whole group."""
+    if not hasattr(signal, "pthread_sigmask"):  # not on Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _start(worker: Worker) -> None:

@@ -63,6 +63,8 @@ class Run:
         shard: This process does the parts whose number modulo the second is the first; of a table, such rows.
         max_errors: Stop once more rows than this have failed; `None`: never.
         watch: Is called after every part.
+        progress: How far this run has come.
+        stopped: Whether it was told to stop.
     """
 
     job: Job
@@ -72,6 +74,8 @@ class Run:
     shard: tuple[int, int] = (0, 1)
     max_errors: int | None = None
     watch: Callable[[Progress], None] = lambda _: None
+    progress: Progress = field(init=False)
+    stopped: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         if not 0 <= self.shard[0] < self.shard[1]:
@@ -87,7 +91,7 @@ class Run:
 
         Raises:
             ChangedJob: The folder's job has other settings.
-            TooManyErrors: More than `max_errors` rows failed.
+            TooManyErrors: More than `max_errors` rows failed; what was under way is written.
             StoreError: The store cannot be read or written.
             JobError: The folder cannot be written, or another process is at work on it.
             InvalidInput: The method does not take the options.
@@ -100,11 +104,17 @@ class Run:
         self.folder.check_free()
         with self.folder.locked():
             self._open(restart=restart)
-            self._start, self._progress = time.perf_counter(), Progress(0, Tally(), None, 0.0)
+            self._start, self.progress = time.perf_counter(), Progress(0, Tally(), None, 0.0)
             for work, outcomes in self.engine.map(self.job.worker, self._works(chain(begun, parts))):
                 self._commit(work.owner, outcomes)
-            self.folder.finish({"parts": self._parts, "shard": self.shard, "seconds": self._progress.seconds})
-        return self._progress
+            self._check_errors()
+            if not self.stopped:
+                self.folder.finish({"parts": self._parts, "shard": self.shard, "seconds": self.progress.seconds})
+        return self.progress
+
+    def stop(self) -> None:
+        """Takes no more parts: the run ends once those under way are written."""
+        self.stopped = True
 
     def _open(self, *, restart: bool) -> None:
         wanted = self.job.settings
@@ -123,6 +133,8 @@ class Run:
         """Yields the parts of this shard that are not finished."""
         self._parts = 0
         for number, part in self._shared(parts):
+            if self.stopped:
+                return
             tally = self._output.finished(number, part)
             if tally is None:
                 planned = self._plan(number, part)
@@ -168,11 +180,18 @@ class Run:
     def _commit(self, planned: _Planned, outcomes: list[Outcome]) -> None:
         done = list(self._put_together(planned, outcomes))
         tally = Tally.of(_finished(row, each) for row, each in zip(planned.part.rows, done, strict=True))
+        if record := self.folder.record(planned.number):
+            kept = {str(row.id) for row, each in zip(planned.part.rows, done, strict=True) if not each.fresh}
+            tally.recall(Tally.from_json(record["tally"]), kept)
         self._output.write(planned.number, planned.part, done, tally)
         self._advance(planned.part, tally)
-        errors = self._progress.tally.errors
-        if self.max_errors is not None and errors > self.max_errors:
-            raise TooManyErrors(f"{errors} rows failed, more than {self.max_errors}; the last: {tally.failed[-1:]}")
+        if self.max_errors is not None and self.progress.tally.errors > self.max_errors:
+            self.stop()
+
+    def _check_errors(self) -> None:
+        tally = self.progress.tally
+        if self.max_errors is not None and tally.errors > self.max_errors:
+            raise TooManyErrors(f"{tally.errors} rows failed, more than {self.max_errors}, such as {tally.failed[-1:]}")
 
     def _put_together(self, planned: _Planned, outcomes: list[Outcome]) -> Iterator[Done]:
         computed = iter(zip(planned.inputs, outcomes, strict=True))
@@ -188,10 +207,10 @@ class Run:
             yield Done(derived, outcome.tokens, None, outcome.seconds, fresh=True, pieces=outcome.pieces)
 
     def _advance(self, part: Part, tally: Tally) -> None:
-        before = self._progress
+        before = self.progress
         before.tally.merge(tally)
-        self._progress = Progress(before.parts + 1, before.tally, part.share, time.perf_counter() - self._start)
-        self.watch(self._progress)
+        self.progress = Progress(before.parts + 1, before.tally, part.share, time.perf_counter() - self._start)
+        self.watch(self.progress)
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, NamedTuple
 
@@ -96,6 +96,18 @@ class Tally:
                 _count(getattr(self, name), size, count)
         for name in ("slowest", "most_compressed", "failed", "examples"):
             getattr(self, name).extend(getattr(other, name))
+        self._trim()
+
+    def recall(self, earlier: Tally, kept: Collection[str]) -> None:
+        """Adds what an earlier tally of the same part knows of rows that this run did not compute.
+
+        Args:
+            earlier: That tally.
+            kept: The ids of those rows.
+        """
+        self.seconds += earlier.seconds * min(1.0, len(kept) / max(earlier.rows, 1))
+        self.slowest += [each for each in earlier.slowest if each[-1] in kept]
+        self.examples += [each for each in earlier.examples if each[0] in kept]
         self._trim()
 
     def _add(self, row: Finished) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 import tomllib
@@ -11,7 +12,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
@@ -28,7 +29,7 @@ from rag_compress.batch.tally import Tally
 from rag_compress.batch.worker import Worker
 from rag_compress.cli import FAILED, SKIPPED
 from rag_compress.cli.view import stderr, stdout, to_json
-from rag_compress.errors import InvalidInput, JobError
+from rag_compress.errors import InvalidInput, JobError, TooManyErrors
 from rag_compress.stores import open_store
 from rag_compress.stores.protocol import Columns, WriteMode
 
@@ -100,24 +101,39 @@ def run_job(
         raise InvalidInput("--write-mode replace overwrites the originals: say --yes as well")
     folder = JobFolder(out, _shard(how.shard))
     store = open_store(source, job.table, job.columns)
-    with _terminable(), _watching(how.progress) as watch:
+    failure: TooManyErrors | None = None
+    with _watching(how.progress) as watch:
         run = Run(job, store, folder, _engine(how), _shard(how.shard), how.max_errors, watch)
-        progress = run(restart=how.restart)
+        try:
+            with _stoppable(run):
+                run(restart=how.restart)
+        except TooManyErrors as error:
+            failure = error
     report = folder.write_report(render_report(job.settings, whole_tally(folder), folder.finished()))
-    if how.progress is ProgressKind.json:
-        _print_event({**_event(progress), "event": "end", "report": report})
-        sys.exit(SKIPPED if progress.tally.errors else 0)
-    _show(
-        progress.tally,
-        {
-            "computed now": f"{progress.tally.fresh:,}",
-            "this run": f"{progress.seconds:,.1f} s",
-            "rows/s": f"{progress.rows_per_second:,.0f}",
-        },
-    )
-    stderr.print(f"report: {report}", markup=False, soft_wrap=True)
-    if progress.tally.errors:
+    _conclude(run, report, as_json=how.progress is ProgressKind.json)
+    if failure is not None:
+        raise failure
+    if run.stopped:
+        raise KeyboardInterrupt
+    if run.progress.tally.errors:
         sys.exit(SKIPPED)
+
+
+def _conclude(run: Run, report: str, *, as_json: bool) -> None:
+    """Prints what a run has come to, and where the report is."""
+    progress = run.progress
+    if as_json:
+        _print_event({**_event(progress), "event": "end", "stopped": run.stopped, "report": report})
+        return
+    figures = {
+        "computed now": f"{progress.tally.fresh:,}",
+        "this run": f"{progress.seconds:,.1f} s",
+        "rows/s": f"{progress.rows_per_second:,.0f}",
+    }
+    _show(progress.tally, figures)
+    stderr.print(f"report: {report}", markup=False, soft_wrap=True)
+    if run.stopped:
+        stderr.print("stopped: the same command goes on from here", style="yellow")
 
 
 def show_status(out: str, *, as_json: bool) -> None:
@@ -236,17 +252,22 @@ def _engine(how: Execution) -> Engine:
 
 
 @contextmanager
-def _terminable() -> Iterator[None]:
-    """Ends on a polite request to terminate, as cluster managers send, in the way of Ctrl-C."""
+def _stoppable(run: Run) -> Iterator[None]:
+    """Stops a run on Ctrl-C, or on the request to terminate that cluster managers send; ends it on a second one."""
 
-    def interrupt(*_: object) -> NoReturn:
-        raise KeyboardInterrupt
+    def stop(*_: object) -> None:
+        if run.stopped:
+            raise KeyboardInterrupt
+        run.stop()
+        os.write(2, b"\nstopping after what is under way; once more stops at once\n" if shown else b"")
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    shown = stderr.is_terminal  # written past its console, which may be in the middle of a line
+    before = [(number, signal.signal(number, stop)) for number in (signal.SIGINT, signal.SIGTERM)]
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before:
+            signal.signal(number, handler)
 
 
 @contextmanager

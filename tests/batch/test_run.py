@@ -380,6 +380,30 @@ def test_a_table_is_done_anew(tmp_path: Path) -> None:
     assert [once("docs"), once("docs"), once("docs", restart=True)] == [10, 0, 10]
 
 
+def test_a_tally_outlives_runs_that_compute_nothing(tmp_path: Path) -> None:
+    """What a table's rows took, and what there is to look at of them, is known from the run that computed them."""
+    source = tmp_path / "a.sqlite"
+    with sqlite3.connect(source) as database:
+        database.execute("CREATE TABLE docs (id INTEGER PRIMARY KEY, text TEXT)")
+        database.executemany("INSERT INTO docs VALUES (?, ?)", enumerate(TEXTS))
+
+    def once() -> dict[str, Any]:
+        job = Job(str(source), Worker(METHOD), table="docs", rows=4)
+        folder = JobFolder(str(tmp_path / "out"))
+        Run(job, open_store(str(source), "docs", job.columns), folder)()
+        return whole_tally(folder).to_json()
+
+    first = once()
+    assert len(first["slowest"]) == 10
+    assert first["examples"]
+    assert once() == {**first, "seconds": pytest.approx(first["seconds"])}
+    with sqlite3.connect(source) as database:
+        database.execute("UPDATE docs SET text = 'Changed. x' WHERE id = 1")
+    last = once()
+    assert sorted(row for _, row in last["slowest"]) == sorted(row for _, row in first["slowest"])
+    assert [row for row, _ in last["examples"]] == [row for row, _ in first["examples"]]
+
+
 def test_a_url_of_a_folder(tmp_path: Path) -> None:
     """What a folder behind a URL holds is looked at, as that of a local one."""
     pytest.importorskip("fsspec")

@@ -146,25 +146,76 @@ def test_a_table_from_the_command_line(run: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("workers", ["1", "2"])
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_a_signal(tmp_path: Path, sent: signal.Signals) -> None:
+def test_a_signal(tmp_path: Path, sent: signal.Signals, workers: str) -> None:
     """After Ctrl-C, a termination or a kill the same command goes on, to the undisturbed result."""
     source = tmp_path / "a.jsonl"
     source.write_text("".join(f'{{"id": {i}, "text": "A river {i} runs. Bread is baked."}}\n' for i in range(6000)))
     command = [sys.executable, "-m", "rag_compress", "run", source, tmp_path / "out", *OPTIONS, "--part-rows", "20"]
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+    command += ["--workers", workers]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
         while not (tmp_path / "out" / "part-000003.jsonl").exists():
             assert process.poll() is None
             time.sleep(0.01)
-        os.kill(process.pid, sent)
-        assert process.wait() == (-9 if sent is signal.SIGKILL else 130)
+        os.killpg(process.pid, sent)  # as a terminal does
+        _, said = process.communicate()
+        assert process.returncode == (-9 if sent is signal.SIGKILL else 130)
     finished = len(list((tmp_path / "out" / "_job" / "records").iterdir()))
     assert 0 < finished < 300
+    if sent is not signal.SIGKILL:
+        assert "Traceback" not in said
+        assert "the same command goes on from here" in " ".join(said.split())
+        assert (tmp_path / "out" / "_job" / "report.html").exists()
+        assert len(list((tmp_path / "out").glob("part-*"))) == finished
     again = subprocess.run(command, capture_output=True, text=True)
     assert again.returncode == 0
     parts = [tmp_path / "out" / f"part-{i:06d}.jsonl" for i in range(300)]
     rows = [json.loads(line) for part in parts for line in part.read_text().splitlines()]
     assert [row["compressed"] for row in rows] == [f"A river {i} runs." for i in range(6000)]
+
+
+STUCK = """
+import time
+from pathlib import Path
+
+def wait(batch):
+    Path("waiting").touch()
+    time.sleep(600)
+
+def make(options, template):
+    from rag_compress.stages import Stage
+    return type("Stuck", (Stage,), {"__call__": lambda self, batch: wait(batch)})()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_two_signals(tmp_path: Path, workers: str) -> None:
+    """The second Ctrl-C does not wait for what is under way."""
+    (tmp_path / "stuck.py").write_text(STUCK)
+    (tmp_path / "a.jsonl").write_text('{"id": 1, "text": "A river."}\n')
+    command = [sys.executable, "-m", "rag_compress", "run", "a.jsonl", "out", "--method", "stuck:make", "--query", "Q?"]
+    command += ["--workers", workers]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+        while not (tmp_path / "waiting").exists():
+            assert process.poll() is None
+            time.sleep(0.05)
+        for _ in range(2):
+            assert process.poll() is None
+            os.killpg(process.pid, signal.SIGINT)
+            time.sleep(0.5)
+        _, said = process.communicate(timeout=60)
+        assert (process.returncode, said) == (130, "")
+
+
+def test_too_many_errors(run: Run, tmp_path: Path) -> None:
+    """The run stops, says what it has come to, and where."""
+    (tmp_path / "a.jsonl").write_text("no JSON\n" * 5)
+    code, _, err = run("run", tmp_path / "a.jsonl", tmp_path / "out", *OPTIONS, "--max-errors", 1, "--part-rows", 2)
+    assert code == 5
+    for shown in ("report.html", "rows", "goes on from here", "2 rows failed, more than 1"):
+        assert shown in " ".join(err.split())
 
 
 def test_a_config_of_the_wrong_type(run: Run, source: Path, tmp_path: Path) -> None:
