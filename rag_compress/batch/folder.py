@@ -81,20 +81,31 @@ class LocalFiles:
         return sorted(file.name for file in place.iterdir() if file.is_file()) if place.is_dir() else []
 
 
+_SHOWS_HALVES = {"file", "local", "sftp", "ssh", "ftp"}
+"""Protocols of fsspec that show a file while it is written, and can put one in the place of another."""
+
+
 class RemoteFiles:
-    """Files behind a URL; object stores show a file only once it is whole, which is the one step."""
+    """Files behind a URL; object stores show a file only once it is whole, elsewhere it is put in its place then."""
 
     def __init__(self, root: str) -> None:
         self.files, self.root = filesystem(root)
+        protocols = self.files.protocol
+        self._renames = not _SHOWS_HALVES.isdisjoint([protocols] if isinstance(protocols, str) else protocols)
 
     def read(self, name: str) -> bytes:
         """Returns a file's content."""
         return bytes(self.files.cat_file(self._path(name)))
 
-    def write(self, name: str, content: bytes, scratch: str) -> None:  # noqa: ARG002 - nothing to put in place
+    def write(self, name: str, content: bytes, scratch: str) -> None:
         """Writes a file in one step."""
-        self.files.makedirs(self._path(name).rpartition("/")[0], exist_ok=True)
-        self.files.pipe_file(self._path(name), content)
+        file = self._path(name)
+        written = self._path(f"{_JOB}/{scratch}.tmp") if self._renames else file
+        for place in (file, written):
+            self.files.makedirs(place.rpartition("/")[0], exist_ok=True)
+        self.files.pipe_file(written, content)
+        if self._renames:
+            self.files.mv(written, file)
 
     def remove(self, name: str) -> None:
         """Removes a file."""
@@ -153,13 +164,16 @@ class JobFolder:
         return f"part-{number:06d}{suffix}"
 
     def record(self, number: int) -> dict[str, Any] | None:
-        """Returns the record of a part, `None` when it is not finished."""
-        return self._json(_record(number))
+        """Returns the record of a part, `None` when it is not finished; a record that was cut counts for nothing."""
+        try:
+            return self._json(_record(number))
+        except _AlteredPart:
+            return None
 
     def records(self) -> Iterator[dict[str, Any]]:
         """Yields the records of all parts that were ever finished, in order."""
         for name in self._files.names(f"{_JOB}/records"):
-            record = self._json(f"{_JOB}/records/{name}")
+            record = self.record(int(name.removesuffix(".json")))
             if record is not None:
                 yield record
 
@@ -278,10 +292,12 @@ class JobFolder:
             found = json.loads(self._files.read(name))
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except (OSError, ValueError) as error:
+        except OSError as error:
             raise JobError(f"{self.address}/{name} cannot be read: {error}") from error
+        except ValueError as error:
+            raise _AlteredPart(f"{self.address}/{name} is not as it was written: {error}") from error
         if not isinstance(found, dict):
-            raise JobError(f"{self.address}/{name} is not as it was written")
+            raise _AlteredPart(f"{self.address}/{name} is not as it was written")
         return found
 
     def _write(self, name: str, content: bytes) -> None:

@@ -30,7 +30,7 @@ from rag_compress.batch.worker import Worker
 from rag_compress.cli import FAILED, SKIPPED
 from rag_compress.cli.view import stderr, stdout, to_json
 from rag_compress.errors import InvalidInput, JobError, TooManyErrors
-from rag_compress.stores import open_store
+from rag_compress.stores import absolute, open_store
 from rag_compress.stores.protocol import Columns, WriteMode
 
 E = TypeVar("E", bound=Enum)
@@ -96,11 +96,11 @@ def run_job(
 ) -> None:
     """Runs or resumes a job; ends with exit code 3 when rows failed."""
     settings, all_options = _merged(given, options, config)
-    job = settings.job(source, all_options)
+    job = settings.job(absolute(source), all_options)
     if job.mode is WriteMode.replace and not how.yes:
         raise InvalidInput("--write-mode replace overwrites the originals: say --yes as well")
     folder = JobFolder(out, _shard(how.shard))
-    store = open_store(source, job.table, job.columns)
+    store = open_store(job.source, job.table, job.columns)
     failure: TooManyErrors | None = None
     with _watching(how.progress) as watch:
         run = Run(job, store, folder, _engine(how), _shard(how.shard), how.max_errors, watch)

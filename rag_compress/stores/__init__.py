@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
@@ -53,6 +54,14 @@ def open_store(address: str, table: str | None, columns: Columns) -> Store:
                 return _maker(kind)(bare, table, columns)
     kind = _kind_of_file(address)
     return _maker(kind)(address, table, columns)
+
+
+def absolute(address: str) -> str:
+    """Returns an address as it holds from any working directory."""
+    if address == STANDARD_INPUT or is_remote(address):
+        return address
+    scheme = next((scheme for kind in _KINDS for scheme in kind.schemes if address.startswith(scheme)), "")
+    return scheme + os.path.abspath(address.removeprefix(scheme))  # noqa: PTH100 - which takes `..` out as well
 
 
 def decode_part(name: str, content: bytes, columns: Columns) -> Iterator[Row]:

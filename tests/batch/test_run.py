@@ -413,6 +413,24 @@ def test_a_url_of_a_folder(tmp_path: Path) -> None:
     assert Run(job, open_store(job.source, None, job.columns), JobFolder(str(tmp_path / "out")))().tally.rows == 10
 
 
+def test_a_record_that_was_cut(tmp_path: Path) -> None:
+    """Its part is done again, in a folder and behind a URL, where a file takes its place in one step as well."""
+    pytest.importorskip("fsspec")
+    source = write(tmp_path / "a.jsonl", TEXTS)
+    for address in (str(tmp_path / "out"), f"file://{tmp_path}/remote"):
+        job = Job(str(source), Worker(METHOD), rows=3)
+        folder = JobFolder(address)
+        once = Run(job, open_store(job.source, None, job.columns), folder, LocalEngine(workers=1))
+        assert once().tally.fresh == 10
+        place = Path(address.removeprefix("file://"))
+        record = place / "_job" / "records" / "000001.json"
+        record.write_text(record.read_text()[:30])
+        assert "part 1: has no record" in check_job(folder)
+        assert once().tally.fresh == 3
+        assert list(check_job(folder)) == []
+        assert not list(place.rglob("*.tmp"))
+
+
 def test_no_password_is_written() -> None:
     """The address in the job's settings has no password."""
     job = Job("postgresql://me:secret@host/db", Worker("lexical"), query="q", table="t")

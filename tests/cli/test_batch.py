@@ -218,6 +218,18 @@ def test_too_many_errors(run: Run, tmp_path: Path) -> None:
         assert shown in " ".join(err.split())
 
 
+def test_another_working_directory(run: Run, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A relative address is that of the same store from there, however it is written."""
+    monkeypatch.chdir(tmp_path)
+    assert run("run", source.name, "out", *OPTIONS)[0] == 0
+    (tmp_path / "below").mkdir()
+    monkeypatch.chdir(tmp_path / "below")
+    assert run("run", f"../{source.name}", "../out", *OPTIONS)[0] == 0
+    (tmp_path / "below" / source.name).write_text("{}")
+    code, _, err = run("run", source.name, "../out", *OPTIONS)
+    assert (code, "below" in err) == (4, True)
+
+
 def test_a_config_of_the_wrong_type(run: Run, source: Path, tmp_path: Path) -> None:
     """It is wrong usage that names the setting."""
     (tmp_path / "job.toml").write_text("method = 7")
