@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from rag_compress.errors import JobError
-from rag_compress.stores.files import filesystem, is_remote
+from rag_compress.stores.files import as_os_errors, filesystem, is_remote
 
 _JOB = "_job"
 
@@ -95,28 +95,31 @@ class RemoteFiles:
 
     def read(self, name: str) -> bytes:
         """Returns a file's content."""
-        return bytes(self.files.cat_file(self._path(name)))
+        with as_os_errors():
+            return bytes(self.files.cat_file(self._path(name)))
 
     def write(self, name: str, content: bytes, scratch: str) -> None:
         """Writes a file in one step."""
         file = self._path(name)
         written = self._path(f"{_JOB}/{scratch}.tmp") if self._renames else file
-        for place in (file, written):
-            self.files.makedirs(place.rpartition("/")[0], exist_ok=True)
-        self.files.pipe_file(written, content)
-        if self._renames:
-            self.files.mv(written, file)
+        with as_os_errors():
+            for place in (file, written):
+                self.files.makedirs(place.rpartition("/")[0], exist_ok=True)
+            self.files.pipe_file(written, content)
+            if self._renames:
+                self.files.mv(written, file)
 
     def remove(self, name: str) -> None:
         """Removes a file."""
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError), as_os_errors():
             self.files.rm_file(self._path(name))
 
     def names(self, folder: str) -> list[str]:
         """Returns the names of the files in a folder."""
         self.files.invalidate_cache()
         try:
-            found = self.files.ls(self._path(folder), detail=True)
+            with as_os_errors():
+                found = self.files.ls(self._path(folder), detail=True)
         except FileNotFoundError:
             return []
         return sorted(each["name"].rpartition("/")[2] for each in found if each["type"] == "file")
@@ -148,7 +151,7 @@ class JobFolder:
 
     def check_free(self) -> None:
         """Raises `JobError` where there is no job, but something else."""
-        if self.settings() is None and self._files.names(""):
+        if self.settings() is None and self._names(""):
             raise JobError(f"{self.address} is not empty and holds no job: choose another folder")
 
     def start(self, settings: Mapping[str, Any]) -> None:
@@ -172,7 +175,7 @@ class JobFolder:
 
     def records(self) -> Iterator[dict[str, Any]]:
         """Yields the records of all parts that were ever finished, in order."""
-        for name in self._files.names(f"{_JOB}/records"):
+        for name in self._names(f"{_JOB}/records"):
             record = self.record(int(name.removesuffix(".json")))
             if record is not None:
                 yield record
@@ -222,7 +225,7 @@ class JobFolder:
 
     def finished(self) -> list[dict[str, Any]]:
         """Returns what `finish` wrote, for every share."""
-        names = [name for name in self._files.names(_JOB) if name.startswith("finished-")]
+        names = [name for name in self._names(_JOB) if name.startswith("finished-")]
         return [found for name in names if (found := self._json(f"{_JOB}/{name}")) is not None]
 
     def reopen(self) -> None:
@@ -236,12 +239,12 @@ class JobFolder:
             JobError: Another process of this machine is at work on a share of it.
         """
         self._check_alone()
-        for name in self._files.names(f"{_JOB}/records"):
+        for name in self._names(f"{_JOB}/records"):
             self._remove(f"{_JOB}/records/{name}")
-        for name in self._files.names(""):
+        for name in self._names(""):
             if name.startswith("part-"):
                 self._remove(name)
-        for name in self._files.names(_JOB):
+        for name in self._names(_JOB):
             if name.endswith(".json"):
                 self._remove(f"{_JOB}/{name}")
 
@@ -261,7 +264,7 @@ class JobFolder:
             yield
 
     def _check_alone(self) -> None:
-        for name in self._files.names(_JOB):
+        for name in self._names(_JOB):
             if name.startswith("lock-") and name != f"lock-{self._name}":
                 with self._lock(name):
                     pass
@@ -286,6 +289,12 @@ class JobFolder:
             except OSError as error:
                 raise JobError(f"{self.address}: another process is at work on it") from error
             yield
+
+    def _names(self, folder: str) -> list[str]:
+        try:
+            return self._files.names(folder)
+        except OSError as error:
+            raise JobError(f"{self.address}/{folder} cannot be read: {error.strerror or error}") from error
 
     def _json(self, name: str) -> dict[str, Any] | None:
         try:

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
 
-from rag_compress.errors import InvalidInput, MissingExtra, StoreError
+from rag_compress.errors import InvalidInput, MissingExtra, RagCompressError, StoreError
+from rag_compress.stores.protocol import reporting
 
 STANDARD_INPUT = "-"
 
@@ -25,8 +26,9 @@ def filesystem(address: str) -> tuple[Any, str]:
     """Returns fsspec's file system for a URL, and the path in it.
 
     Raises:
-        MissingExtra: fsspec is not installed, or what it needs for this kind of URL.
+        MissingExtra: fsspec is not installed.
         InvalidInput: There is no such kind of URL.
+        StoreError: What fsspec needs for it is not installed, or does not take the URL.
     """
     try:
         import fsspec
@@ -34,11 +36,22 @@ def filesystem(address: str) -> tuple[Any, str]:
         raise MissingExtra("fsspec", "remote", f"Reading {address}") from error
     try:
         found: tuple[Any, str] = fsspec.core.url_to_fs(address)
-    except ImportError as error:
-        raise MissingExtra(str(error), "remote", f"Reading {address}") from error
     except ValueError as error:
         raise InvalidInput(f"{address} cannot be opened: {error}") from error
+    except Exception as error:  # its packages raise what they like
+        raise StoreError(f"{address} cannot be opened: {error}") from error
     return found
+
+
+@contextmanager
+def as_os_errors() -> Iterator[None]:
+    """Makes what the packages of fsspec raise, for want of credentials or of a network, into `OSError`."""
+    try:
+        yield
+    except (OSError, RagCompressError):
+        raise
+    except Exception as error:
+        raise OSError(f"{type(error).__name__}: {error}") from error
 
 
 def files_of(address: str) -> list[str] | None:
@@ -81,8 +94,10 @@ def open_file(address: str) -> Iterator[tuple[BinaryIO, BinaryIO, int | None]]:
             yield _decompressed(file, address), file, _size(file)
     except (OSError, EOFError, zlib.error) as error:  # a cut or altered gzip file raises the last two
         raise StoreError(f"{address}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    except RagCompressError:
+        raise
     except Exception as error:
-        if type(error).__name__ != "ZstdError":  # its package may not be installed, so the class is not at hand
+        if not is_remote(address) and type(error).__name__ != "ZstdError":  # whose package may not be installed
             raise
         raise StoreError(f"{address}: cannot be read: {error}") from error
 
@@ -114,9 +129,10 @@ def _local_files(path: Path) -> list[str] | None:
 
 def _remote_files(address: str) -> list[str] | None:
     files, path = filesystem(address)
-    if not files.exists(path):
-        raise StoreError(f"{address}: no such file or folder")
-    return [files.unstrip_protocol(name) for name in files.ls(path, detail=False)] if files.isdir(path) else None
+    with reporting(address, OSError), as_os_errors():
+        if not files.exists(path):
+            raise StoreError(f"{address}: no such file or folder")
+        return [files.unstrip_protocol(name) for name in files.ls(path, detail=False)] if files.isdir(path) else None
 
 
 def _open(address: str) -> Any:

@@ -12,7 +12,7 @@ from rag_compress.batch.job import Job
 from rag_compress.batch.read import check_job, results
 from rag_compress.batch.run import Progress, Run
 from rag_compress.batch.worker import Worker
-from rag_compress.errors import InvalidInput, StoreError
+from rag_compress.errors import InvalidInput, JobError, StoreError
 from rag_compress.stores import open_store
 from rag_compress.stores.protocol import Columns
 
@@ -34,6 +34,28 @@ def test_a_remote_job() -> None:
     folder = JobFolder("memory://bucket/out")
     assert [row.value for row in results(folder)] == [f"A river {i}." for i in range(5)]
     assert list(check_job(folder)) == []
+
+
+@pytest.mark.parametrize("method", ["exists", "_open", "cat_file", "pipe_file", "ls"])
+def test_a_service_that_cannot_be_reached(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever its package raises, as for want of credentials, is one error with its reason."""
+    fsspec = pytest.importorskip("fsspec")
+    fsspec.filesystem("memory").pipe_file("/unreachable/docs.jsonl", b'{"id": 1, "text": "A river."}\n')
+
+    def fail(*_: object, **__: object) -> None:
+        raise NoCredentialsError("Unable to locate credentials")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(fsspec.filesystem("memory")), method, fail)
+        with pytest.raises((StoreError, JobError), match=r"memory://unreachable.*locate credentials"):
+            run("memory://unreachable/" if method == "exists" else SOURCE, f"memory://unreachable/{method}")
+
+
+class NoCredentialsError(Exception):
+    """As botocore's is, no kind of `OSError`."""
+
+
+SOURCE = "memory://unreachable/docs.jsonl"
 
 
 def test_what_is_not_there() -> None:
