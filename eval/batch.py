@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from itertools import cycle, islice
+from itertools import cycle, islice, product
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,7 +24,7 @@ from rich.console import Console
 
 from eval.datasets import data_folder
 from eval.index_speed import passages
-from eval.kills import ENGINES, QUERY, Trial, engine_ways
+from eval.kills import ENGINES, MODES, QUERY, Trial, engine_ways
 from eval.results import Result, find_result
 from eval.stores import KINDS, Made
 from rag_compress.batch.inputs import Input
@@ -32,8 +32,8 @@ from rag_compress.batch.worker import Worker
 
 
 def _known(name: str) -> str:
-    if name and name not in (*KINDS, *ENGINES):
-        raise typer.BadParameter(f"{name}: one of {', '.join((*KINDS, *ENGINES))}")
+    if name and name not in (*KINDS, *ENGINES, *MODES):
+        raise typer.BadParameter(f"{name}: one of {', '.join((*KINDS, *ENGINES, *MODES))}")
     return name
 
 
@@ -78,16 +78,18 @@ def kill(
     documents: Annotated[int, typer.Option(help="How many documents a store has.")] = 400,
     store: Store = "",
     engine: Annotated[str, typer.Option(help="local or ray: one of them.", callback=_known)] = "",
+    mode: Annotated[str, typer.Option(help="column, sidecar, replace or shards: one of them.", callback=_known)] = "",
     data: Data = None,
 ) -> None:
-    """Kills runs at random moments and resumes them; adds its figures to `batch-kill.json`."""
+    """Kills runs at random moments and resumes them, with Ray in one mode; adds its figures to `batch-kill.json`."""
     texts = _texts(data_folder(data), documents)
     for each in [name for name in ENGINES if engine in ("", name)]:
         with engine_ways(each) as ways:
-            for name in [store] if store else KINDS:
+            modes = [name for name in MODES if mode in ("", name) and (each == "local" or name == "column")]
+            for name, way in product([store] if store else KINDS, modes):
                 start = time.perf_counter()
-                same = Trial(name, texts, ways).killed(kills, random.Random(f"{name} {each}"))  # noqa: S311 - moments
-                key = name if each == "local" else f"{name} on {each}"
+                key = name + (f" on {each}" if each != "local" else "") + (f", {way}" if way != "column" else "")
+                same = Trial(name, texts, ways, way).killed(kills, random.Random(key))  # noqa: S311 - moments
                 scores = {f"{key}: kills": float(kills), f"{key}: rows as undisturbed, %": same}
                 _report("kill", {**scores, f"{key}: s": time.perf_counter() - start}, merge=True)
 

@@ -23,6 +23,13 @@ from eval.stores import KINDS, Documents, Made
 
 QUERY = "What does the program return when the file cannot be read?"
 ENGINES = ("local", "ray")
+MODES: dict[str, list[list[str]]] = {
+    "column": [[]],
+    "sidecar": [["--write-mode", "sidecar"]],
+    "replace": [["--write-mode", "replace", "--yes"]],
+    "shards": [["--shard", "0/2"], ["--shard", "1/2"]],
+}
+"""Options by mode: of each command that has to run."""
 _PROCESSES = get_context("forkserver")
 _PROCESSES.set_forkserver_preload(
     ["eval.index_speed", "eval.results", "rag_compress.cli.app", "rag_compress.cli.batch"]
@@ -37,17 +44,19 @@ class Trial:
         store: The name of the kind.
         texts: The documents.
         ways: Options of the engine, each tried in turns; the job must come to the same whichever resumes it.
+        mode: One of `MODES`.
     """
 
     store: str
     texts: Documents
     ways: Sequence[Sequence[str]]
+    mode: str = "column"
 
     def killed(self, kills: int, draw: random.Random) -> float:
         """Kills runs so many times; returns how many rows, in percent, were in the end as undisturbed, at the least.
 
-        A moment is drawn from the seconds that an undisturbed run takes. A store is resumed until a run ends before its
-        moment; then the next one is made.
+        A moment is drawn from the seconds that an undisturbed run takes; of shards, for one of them. A store is resumed
+        until a run ends before its moment; then what is left is run to its end, and the next store is made.
 
         Raises:
             RuntimeError: A run failed, or runs end too soon to be killed.
@@ -59,12 +68,12 @@ class Trial:
             for number in range(20 * kills):
                 way, (seconds, _) = self.ways[number % len(self.ways)], measured[number % len(self.ways)]
                 folder = Path(place) / str(number)
-                command = self._command(self._made(folder), folder, way)
+                commands = self._commands(self._made(folder), folder, way)
                 ended = False
                 while kills and not ended:
-                    ended = _ends(command, draw.uniform(0, seconds))
+                    ended = _ends(draw.choice(commands), draw.uniform(0, seconds / len(commands)))
                     kills -= not ended
-                if not ended:
+                for command in commands:
                     _ends(command)
                 shares.append(_share_same(_exported(folder), wanted))
                 if not kills:
@@ -72,19 +81,20 @@ class Trial:
         raise RuntimeError(f"{self.store}: the runs end before they can be killed; give more documents")
 
     def _undisturbed(self, folder: Path, way: Sequence[str]) -> tuple[float, list[dict[str, Any]]]:
-        command = self._command(self._made(folder), folder, way)
+        commands = self._commands(self._made(folder), folder, way)
         start = time.perf_counter()
-        _ends(command)
+        for command in commands:
+            _ends(command)
         return time.perf_counter() - start, _exported(folder)
 
     def _made(self, folder: Path) -> Made:
         folder.mkdir()
         return KINDS[self.store].make(folder, self.texts)
 
-    def _command(self, made: Made, folder: Path, way: Sequence[str]) -> list[str]:
+    def _commands(self, made: Made, folder: Path, way: Sequence[str]) -> list[list[str]]:
         table = ["--table", made.table] if made.table else []
         method = ["--method", "lexical", "--query", QUERY, "--part-rows", "10", "--progress", "none"]
-        return ["run", made.address, str(folder / "out"), *table, *method, *way]
+        return [["run", made.address, str(folder / "out"), *table, *method, *way, *each] for each in MODES[self.mode]]
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from eval.kills import Trial, _share_same, engine_ways
+from eval.kills import MODES, Trial, _share_same, engine_ways
 
 
 def test_share_of_the_same_rows() -> None:
@@ -19,8 +19,9 @@ def test_share_of_the_same_rows() -> None:
 
 
 @pytest.mark.slow
-def test_a_small_trial() -> None:
+@pytest.mark.parametrize("mode", MODES)
+def test_a_small_trial(mode: str) -> None:
     """Runs over files are killed and resumed to the undisturbed result."""
     texts: dict[int, str | None] = {i: f"The program {i} returns an error. Bread is baked." for i in range(200)}
     with engine_ways("local") as ways:
-        assert Trial("jsonl", texts, ways[:1]).killed(2, random.Random(0)) == 100
+        assert Trial("jsonl", texts, ways[:1], mode).killed(2, random.Random(0)) == 100
