@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +78,21 @@ def test_a_request(folder: Path) -> None:
     body = json.loads(run(folder, "-o", "request").stdout)
     assert body["model"] == str(folder / "llm")
     assert torch.load(io.BytesIO(base64.b64decode(body["prompt_embeds"])), weights_only=True).shape[1] == 32
+
+
+def test_the_recipe(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The recipe of docs/batch.md: an index of embeddings, and a request with what it finds."""
+    page = (Path(__file__).parent.parent.parent / "docs" / "batch.md").read_text(encoding="utf-8")
+    blocks = [block for block in re.findall(r"```sh\n(.*?)```", page, re.DOTALL) if "xrag" in block]
+    index, compress = (shlex.split(line) for line in blocks[0].splitlines())
+    monkeypatch.chdir(tmp_path)
+    Path("docs.jsonl").write_text("".join(json.dumps({"id": i, "text": f"{TEXT} it is {i}."}) + "\n" for i in range(3)))
+    here = {"my-projector": str(folder / "projector")}
+    made = CliRunner().invoke(app, [*index[1:], "--encoder", str(folder / "encoder")])
+    assert made.exit_code == 0, made.output
+    result = CliRunner().invoke(app, [here.get(word, word) for word in compress[1:]])
+    assert result.exit_code == 0, result.output
+    assert torch.load(io.BytesIO(base64.b64decode(json.loads(result.stdout)["prompt_embeds"])), weights_only=True).any()
 
 
 def test_exact_and_budget(folder: Path) -> None:
