@@ -18,6 +18,17 @@ _AUXILIARY = re.compile(
     rf"\b(is|was|are|were|has|have|had|will|can|could|would|may|must|should|does|did|do)\b{_ADVERB}", re.IGNORECASE
 )
 _NEGATION = re.compile(r" not\b| never\b")
+_PAIRS = (
+    "kilometres/miles kilometers/miles km/miles metres/feet meters/feet m/feet kg/pounds years/months months/years "
+    "days/weeks weeks/days hours/minutes minutes/hours seconds/minutes million/billion billion/million "
+    "percent/million %/million acres/hectares hectares/acres tonnes/kilograms dollars/euros pounds/dollars"
+)
+_UNITS: dict[str, str] = dict(pair.split("/") for pair in _PAIRS.split())
+_UNIT = re.compile(rf"\d(?:\s|-)?(?P<unit>{'|'.join(map(re.escape, _UNITS))})(?!\w)", re.IGNORECASE)
+_MONTHS = "January February March April May June July August September October November December".split()
+_DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
+_QUOTATION = re.compile(r"[\"“]([^\"“”]{5,200})[\"”]")
+_WORD = re.compile(r"[A-Za-z]{3,}")
 
 
 class Material(NamedTuple):
@@ -44,6 +55,39 @@ def number_changed(sentence: str, material: Material) -> str | None:
     place = material.rng.choice(places)
     others = [digit for digit in "123456789" if digit != sentence[place]]
     return sentence[:place] + material.rng.choice(others) + sentence[place + 1 :]
+
+
+def unit_changed(sentence: str, material: Material) -> str | None:
+    """Gives one number another unit or scale."""
+    found = list(_UNIT.finditer(sentence))
+    if not found:
+        return None
+    match = material.rng.choice(found)
+    other: str = _UNITS[match["unit"].casefold()]
+    return sentence[: match.start("unit")] + other + sentence[match.end("unit") :]
+
+
+def date_changed(sentence: str, material: Material) -> str | None:
+    """Puts another month, or another day of the week, in the place of one."""
+    found = [(match, names) for names in (_MONTHS, _DAYS) for match in re.finditer("|".join(names), sentence)]
+    if not found:
+        return None
+    match, names = material.rng.choice(found)
+    other: str = material.rng.choice([name for name in names if name != match.group()])
+    return sentence[: match.start()] + other + sentence[match.end() :]
+
+
+def quotation_changed(sentence: str, material: Material) -> str | None:
+    """Puts a word of another text in the place of one of a quotation of two words or more."""
+    found = [match for match in _QUOTATION.finditer(sentence) if len(_WORD.findall(match[1])) > 1]
+    others: list[str] = [
+        word for word in _WORD.findall(material.elsewhere) if word.casefold() not in sentence.casefold()
+    ]
+    if not found or not others:
+        return None
+    quotation = material.rng.choice(found)
+    word = material.rng.choice(list(_WORD.finditer(sentence, *quotation.span(1))))
+    return sentence[: word.start()] + material.rng.choice(others) + sentence[word.end() :]
 
 
 def name_of_the_source(sentence: str, material: Material) -> str | None:
@@ -86,6 +130,9 @@ def invented(sentence: str, material: Material) -> str | None:
 
 CORRUPTIONS: Mapping[str, Callable[[str, Material], str | None]] = {
     "number changed": number_changed,
+    "unit changed": unit_changed,
+    "date changed": date_changed,
+    "quotation changed": quotation_changed,
     "name of the source": name_of_the_source,
     "name from elsewhere": name_from_elsewhere,
     "names exchanged": names_exchanged,

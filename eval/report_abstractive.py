@@ -19,7 +19,8 @@ _GROUNDING = """\
 Human summaries, the first 300 of each test split. **Rejected** is the share of their sentences that the check rejects
 as they are. Each counts as wrong, though not all are: of 45 read on wikisplit's dev split, 41 say what their source
 does not (a new name, date or number); of 45 on scitldr's, written from the whole paper, 6 do, and the others say it in
-other words. **Caught** is the share of spoiled sentences that it rejects, by the kind of spoiling; beside it, how many
+other words. **Rejected, own marks** is the same share of the sentences whose every figure and capitalised word (but the
+first) stands somewhere in the source. **Caught** is the share of spoiled sentences that it rejects, by the kind of spoiling; beside it, how many
 there were. "Another name of the source" takes the place of a name in a sentence; "exchanged" are two names of one
 sentence. The last columns are the words that their source does not hold, in the spoiled sentences and in what the
 check leaves of them.
@@ -33,7 +34,7 @@ _SUMMARIES = """\
 ROUGE F1 with stemming against the reference, words left (%), and words that the source does not hold (%). `lead` is
 the beginning, as long as the set's summaries are; `extractive` the sentences most like the whole text; `deletion` a
 few rules that leave out brackets and clauses. `copying` is a model of 27 million weights, all-MiniLM-L6-v2 with a
-pointing decoder, trained on a CPU with
+pointing decoder, trained on a CPU (no GPU was at hand for a larger one) with
 
     python -m eval.summaries --set gsc --split train --out runs/summaries/gsc-train.jsonl
     rag-compress train summarizer --data runs/summaries/gsc-train.jsonl --copying --steps 960 --out runs/copying
@@ -63,7 +64,7 @@ def grounding_sections() -> Iterator[str]:
     if not found:
         return
     yield _GROUNDING
-    header = ["set", "rejected", *CORRUPTIONS, "all", "unsupported, spoiled", "unsupported, checked"]
+    header = ["set", "rejected", "rejected, own marks", *CORRUPTIONS, "all", "unsupported, spoiled", "unsupported, checked"]
     yield table(header, [_grounding_row(name, result) for name, result in found.items()])
 
 
@@ -72,7 +73,8 @@ def _grounding_row(name: str, result: Result) -> list[str | float | None]:
     caught = {kind: f"{result.scores[f'caught: {kind}']:.1f} ({count})" for kind, count in counts.items()}
     cells = [caught.get(kind) for kind in CORRUPTIONS]
     words = [result.scores[f"unsupported words, {state}"] for state in ("spoiled", "after the check")]
-    return [name, result.scores["good sentences rejected"], *cells, result.scores["caught: all"], *words]
+    rejected = [result.scores[key] for key in ("good sentences rejected", "of those with marks of the source only")]
+    return [name, *rejected, *cells, result.scores["caught: all"], *words]
 
 
 def gate_sections() -> Iterator[str]:

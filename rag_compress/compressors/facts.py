@@ -12,6 +12,7 @@ from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from itertools import zip_longest
 from typing import NamedTuple
+from unicodedata import normalize
 
 from rag_compress.words import STOP_WORDS, words
 
@@ -67,7 +68,7 @@ class Facts:
         negated: Stems of the words that a negation is followed by.
         plain: Stems of the other words.
         denies: Whether it holds a negation.
-        acronyms: The first letters of its words, in a row.
+        acronyms: The first letters of its words in a row, and again without stop words.
     """
 
     tokens: tuple[Token, ...]
@@ -86,6 +87,11 @@ class Facts:
     def doubts(self) -> bool:
         """Whether it says no in any way, be it by a word such as `instead` or `impossible`."""
         return self.denies or not _DENIALS.isdisjoint(self.plain)
+
+    @property
+    def units(self) -> frozenset[str]:
+        """The units that are named in it, with a number or without."""
+        return frozenset(_UNIT_OF[word] for word in self.words if word in _UNIT_OF)
 
     @property
     def values(self) -> frozenset[str]:
@@ -114,8 +120,16 @@ def facts_of(sentence: str) -> Facts:
         negated=frozenset(negated),
         plain=frozenset(plain),
         denies=denies,
-        acronyms="".join(part[0] for token in tokens for part in re.split(r"[-/]", token) if part),
+        acronyms=f"{_initials(tokens)} {_initials([token for token in tokens if token not in STOP_WORDS])}",
     )
+
+
+def normalized(text: str) -> str:
+    """Returns a text without accents on Latin letters and without citations such as [3], its dates written out."""
+    text = _CITATION.sub("", _HALF_OF_DAY.sub(r"\1m", text))
+    if not text.isascii():
+        text = "".join(map(_unaccented, text))
+    return _DATE.sub(_written_out, text)
 
 
 def content_words(sentence: str) -> list[str]:
@@ -137,6 +151,26 @@ def folded(text: str) -> str:
     return " ".join(text.casefold().translate(_QUOTE_MARKS).split())
 
 
+# ---- what is written in several ways ---------------------------------------------------------------------------------
+
+_CITATION = re.compile(r"\s?\[\d{1,3}\]")
+_HALF_OF_DAY = re.compile(r"\b([ap])\.\s?m\.", re.IGNORECASE)
+_DATE = re.compile(
+    r"\b(?P<y>\d{4})-(?P<m>\d{2})-(?P<d>\d{2})\b|\b(?P<day>\d{1,2})\.(?P<month>\d{1,2})\.(?P<year>\d{4})\b"
+)
+
+
+@lru_cache(maxsize=1 << 12)
+def _unaccented(character: str) -> str:
+    base = normalize("NFD", character)[0]
+    return base if base.isascii() and base.isalpha() else character
+
+
+def _written_out(date: re.Match[str]) -> str:
+    day, month, year = date["d"] or date["day"], int(date["m"] or date["month"]), date["y"] or date["year"]
+    return f"{int(day)} {MONTHS[month - 1].capitalize()} {year}" if 1 <= month <= len(MONTHS) else date.group()
+
+
 # ---- numbers ---------------------------------------------------------------------------------------------------------
 
 _DIGITS = re.compile(
@@ -146,7 +180,6 @@ _DIGITS = re.compile(
     r"(?P<tail>[ -]?(?:per cent|%|km/h|[A-Za-zµμ°]+))?"
 )
 _NUMBER_WORD = re.compile(r"[A-Za-z]+(?:-[A-Za-z]+)?")
-_DATE = re.compile(r"\b(\d{4})-(\d{2})-(\d{2})\b|\b(\d{1,2})\.(\d{1,2})\.(\d{4})\b")
 _SCALES = {
     "thousand": 10**3,
     "k": 10**3,
@@ -198,6 +231,8 @@ _UNITS = {
     "kwh": "kwh",
     "mw": "megawatt megawatts",
     "t": "tonne tonnes ton tons",
+    "am": "am",
+    "pm": "pm",
     "h": "hour hours hr hrs",
     "min": "minute minutes min mins",
     "s": "second seconds sec secs",
@@ -217,10 +252,6 @@ _UNIT_OF = {word: unit for unit, spellings in _UNITS.items() for word in spellin
 
 
 def _numbers(sentence: str) -> Iterator[Number]:
-    for date in _DATE.finditer(sentence):
-        for part in filter(None, date.groups()):
-            yield Number(str(int(part)), "", date.start())
-    sentence = _DATE.sub(lambda match: " " * len(match.group()), sentence)
     for match in _DIGITS.finditer(sentence):
         tail = (match["tail"] or "").strip(" -").casefold()
         unit = "%" if tail == "per cent" else _UNIT_OF.get(tail, "")
@@ -236,11 +267,14 @@ def _written_numbers(sentence: str) -> Iterator[Number]:
     """Yields numbers in words, such as `five` or `two hundred`."""
     end = -1
     for match in _NUMBER_WORD.finditer(sentence):
-        number = _word_value(match.group().casefold())
-        if number is None or match.start() <= end:
+        if match.start() <= end:
             continue
         following = _NUMBER_WORD.match(sentence, match.end() + 1)
         after = following.group().casefold() if following else ""
+        word = match.group().casefold()
+        number = 1 if word == "one" and after in _UNIT_OF else _word_value(word)
+        if number is None:
+            continue
         scale = 100 if after == "hundred" else _SCALES.get(after if len(after) > 2 else "", 1)
         if following and scale > 1:
             end = following.end()
@@ -334,6 +368,10 @@ def _goes_on(sentence: str, last: re.Match[str], following: re.Match[str]) -> bo
     """Returns whether two words in a row are of one name; a full stop between them is that of a title (Dr. Lee)."""
     gap = sentence[last.end() : following.start()]
     return gap == " " or (gap in (". ", ".") and last.group().casefold() in _HONORIFICS)
+
+
+def _initials(tokens: Sequence[str]) -> str:
+    return "".join(part[0] for token in tokens for part in re.split(r"[-/]", token) if part)
 
 
 def _is_capitalised(word: str) -> bool:

@@ -10,13 +10,13 @@ from math import log
 from typing import NamedTuple
 
 from rag_compress.checks import check_count, check_number
-from rag_compress.compressors.facts import Facts, content_words, facts_of, folded
+from rag_compress.compressors.facts import Facts, content_words, facts_of, folded, normalized
+from rag_compress.compressors.opposites import opposites
 from rag_compress.compressors.places import place_faults
 from rag_compress.text import Splitter, sentences
 from rag_compress.words import words
 
 _CAPITALS = re.compile(r"[A-Z]{2,6}")
-_CITATION = re.compile(r"\s?\[\d{1,3}\]")
 
 
 class Verdict(NamedTuple):
@@ -57,6 +57,7 @@ class Grounding:
     * a name stands next to words that only have another name next to them in its sources, which the sentence left out;
     * two names, or two numbers, or a name and the word next to it, stand in the opposite order in its best source,
       or who acts on whom is turned round between the passive ("by") and the active;
+    * a word stands in it whose opposite stands in its best source, which the sentence left out;
     * a word is negated in it and not in its sources, or the other way round, or its sources deny nothing at all.
 
     This finds what a summary changed, not what follows from its words by reasoning: a paraphrase that shares few words
@@ -88,14 +89,16 @@ class Grounding:
             sources: The sentences that it was written from.
             splitter: Cuts the summary into sentences.
         """
-        alignment = _Alignment.of(sources)
-        return [self._verdict(summary[start:end], sources, alignment) for start, end in splitter(summary)]
+        known = [normalized(source) for source in sources]
+        alignment = _Alignment.of(known)
+        return [self._verdict(summary[start:end], known, alignment) for start, end in splitter(summary)]
 
     def _verdict(self, sentence: str, sources: Sequence[str], alignment: _Alignment) -> Verdict:
-        chosen, support = alignment.align(sentence, self.min_gain, self.max_sources)
+        said = normalized(sentence)
+        chosen, support = alignment.align(said, self.min_gain, self.max_sources)
         if not chosen or support < self.min_support:
             return Verdict(sentence, chosen, support, ("unsupported",))
-        faults = _faults(sentence, [sources[i] for i in chosen], alignment)
+        faults = _faults(said, [sources[i] for i in chosen], alignment)
         return Verdict(sentence, chosen, support, tuple(dict.fromkeys(faults)))
 
 
@@ -131,7 +134,6 @@ class _Alignment(NamedTuple):
 
 
 def _faults(sentence: str, sources: Sequence[str], alignment: _Alignment) -> Iterator[str]:
-    sentence = _CITATION.sub("", sentence)
     said = facts_of(sentence)
     known = [facts_of(source) for source in sources]
     yield from _number_faults(said, known)
@@ -139,8 +141,9 @@ def _faults(sentence: str, sources: Sequence[str], alignment: _Alignment) -> Ite
     yield from _name_faults(said, known, short)
     text = folded(" ".join(sources))
     yield from (f'quotation "{quote}"' for quote in said.quotes if quote not in text)
-    yield from place_faults(sentence, sources)
+    yield from place_faults(sentence, sources, short)
     yield from _negation_faults(said, known)
+    yield from opposites(said, known)
 
 
 def _number_faults(said: Facts, known: Sequence[Facts]) -> Iterator[str]:
@@ -148,6 +151,8 @@ def _number_faults(said: Facts, known: Sequence[Facts]) -> Iterator[str]:
     left_out = best.values - said.values
     for number in said.numbers:
         units = {own.unit for facts in known for own in facts.numbers if own.value == number.value}
+        if number.value == "1" and any(number.unit in facts.units for facts in known):
+            continue  # "one hour" is "an hour"
         if not units:
             yield f"number {number.value}"
         elif number.unit and units and number.unit not in units and "" not in units:

@@ -20,13 +20,16 @@ _CONTEXT = 2
 """How many words before or after a name say which name stands there."""
 
 
-def place_faults(sentence: str, sources: Sequence[str]) -> Iterator[str]:
-    """Yields what stands elsewhere than in the sources of a sentence, the first of which is the best."""
+def place_faults(sentence: str, sources: Sequence[str], short: Set[str] = frozenset()) -> Iterator[str]:
+    """Yields what stands elsewhere than in the sources of a sentence, the first of which is the best.
+
+    Names in `short` are the first letters of others, so that they may stand in their place.
+    """
     said, known = facts_of(sentence), [facts_of(source) for source in sources]
     named = _named(known)
     names = [*said.names, *(name for name in said.openers if named.issuperset(name.words))]
     yield from _joined(said, names, known)
-    yield from _replaced(said, names, known)
+    yield from _replaced(said, [name for name in names if short.isdisjoint(name.words)], known)
     if (" by " in sentence) == (" by " in sources[0]):
         free = {key for _, key in set(_phrases(said)) & set(_phrases(known[0]))}
         yield from _exchanged(said, known[0], free)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rag_compress import Grounding
-from rag_compress.compressors.facts import facts_of
+from rag_compress.compressors.facts import facts_of, normalized
 from rag_compress.errors import InvalidInput
 
 SOURCES = [
@@ -121,14 +121,15 @@ def test_options() -> None:
         ("twenty-one days", [("21", "d")]),
         ("$2 million", [("2000000", "$")]),
         ("the 1990s and the 3rd", [("1990", ""), ("3", "")]),
-        ("on 2020-05-12", [("2020", ""), ("5", ""), ("12", "")]),
+        ("on 2020-05-12", [("12", ""), ("2020", "")]),
+        ("one hour at 5 p.m.", [("5", "pm"), ("1", "h")]),
         ("five hundred", [("500", "")]),
         ("A17 and version 1.2.3", [("1.2.3", "")]),
     ],
 )
 def test_numbers(text: str, numbers: list[tuple[str, str]]) -> None:
     """Numbers have one form, whatever the spelling of digits, scales and units."""
-    assert [(number.value, number.unit) for number in facts_of(text).numbers] == numbers
+    assert [(number.value, number.unit) for number in facts_of(normalized(text)).numbers] == numbers
 
 
 def test_names() -> None:
@@ -151,6 +152,15 @@ def test_names() -> None:
         ("Version 2.1.3 is no longer supported.", "Version 2.1.3 is supported."),
         ("Version 2.1.3 was released.", "Version 2.1.4 was released."),
         ("It ended before World War II.", "It ended before World War I."),
+        ("The bridge opened on 2014-03-12.", "The bridge opened on March 13, 2014."),
+        ("The bridge opened on 12.03.2014.", "The bridge opened on May 12, 2014."),
+        ("The shop opens at 9 a.m. on weekdays.", "The shop opens at 9 p.m. on weekdays."),
+        ("The walk takes one hour.", "The walk takes one day."),
+        ("Exports rose in 2019.", "Exports fell in 2019."),
+        ("At least five members voted.", "At most five members voted."),
+        ("The experts called it impossible.", "The experts called it possible."),
+        ("The experts called the move legal.", "The experts called the move illegal."),
+        ("He lives in northern Italy.", "He lives in southern Italy."),
         ("长城 全长1006公里", "长城 全长1060公里"),
         ("Apple acquired Beats in 2014.", "Apple was acquired by Beats in 2014."),
         ("The general Smith was killed by Jones.", "The general Smith killed Jones."),
@@ -177,6 +187,15 @@ def test_changed_facts(source: str, written: str) -> None:
         ),
         ("It rose from 5% to 7% in 2010.", "In 2010 it rose from 5% to 7%."),
         ("The Loire is 1,006 km long.", "The Loire is 1,006 km long [2]."),
+        ("The bridge opened on 2014-03-12.", "The bridge opened on March 12, 2014."),
+        ("The bridge opened on March 12, 2014.", "The bridge opened on 12.3.2014."),
+        ("The shop opens at 9 a.m. on weekdays.", "The shop opens at 9 AM on weekdays."),
+        ("The walk takes an hour.", "The walk takes 1 hour."),
+        ("The walk takes 1 hour.", "The walk takes one hour."),
+        ("José Muñoz moved to Zürich.", "Jose Munoz moved to Zurich."),
+        ("The Food and Drug Administration approved it.", "The FDA approved it."),
+        ("Exports rose and imports fell in 2019.", "Imports fell in 2019."),
+        ("They form a group.", "They inform a group, and form it."),
         ("Apple acquired Beats in 2014.", "Beats was acquired by Apple in 2014."),
         ("The general Smith was killed by Jones.", "Jones killed the general Smith."),
     ],

@@ -10,7 +10,7 @@ from eval.corruptions import CORRUPTIONS, Material
 from eval.grounding import corrupted, unsupported_share
 from eval.summaries import SummaryRow
 
-SENTENCE = "In May 1999 Alice was seen in Paris with Bob Jones."
+SENTENCE = 'In May 1999 Alice was seen 5 km from Paris with Bob Jones, "in a good mood".'
 SOURCE = f"{SENTENCE} Then Carol came to Berlin."
 
 
@@ -31,6 +31,9 @@ def test_what_is_changed():
     number = CORRUPTIONS["number changed"](SENTENCE, material)
     assert sum(a != b for a, b in zip(number, SENTENCE, strict=True)) == 1
     assert sorted(CORRUPTIONS["names exchanged"](SENTENCE, material)) == sorted(SENTENCE)
+    assert " miles from" in CORRUPTIONS["unit changed"](SENTENCE, material)
+    assert "In May" not in CORRUPTIONS["date changed"](SENTENCE, material)
+    assert "in a good mood" not in CORRUPTIONS["quotation changed"](SENTENCE, material)
     assert {"Dora", "Rome"} & set(CORRUPTIONS["name from elsewhere"](SENTENCE, material).replace(".", "").split())
     assert CORRUPTIONS["negated"]("It was red.", material) == "It was not red."
     assert CORRUPTIONS["negated"]("It was not red.", material) == "It was red."
