@@ -20,10 +20,10 @@ Human summaries, the first 300 of each test split. **Rejected** is the share of 
 as they are. Each counts as wrong, though not all are: of 45 read on wikisplit's dev split, 41 say what their source
 does not (a new name, date or number); of 45 on scitldr's, written from the whole paper, 6 do, and the others say it in
 other words. **Rejected, own marks** is the same share of the sentences whose every figure and capitalised word (but the
-first) stands somewhere in the source. **Caught** is the share of spoiled sentences that it rejects, by the kind of spoiling; beside it, how many
-there were. "Another name of the source" takes the place of a name in a sentence; "exchanged" are two names of one
-sentence. The last columns are the words that their source does not hold, in the spoiled sentences and in what the
-check leaves of them.
+first) stands somewhere in the source. **Caught** is the share of spoiled sentences that it rejects, by the kind of
+spoiling; beside it, how many there were. "Another name of the source" takes the place of a name in a sentence;
+"exchanged" are two names of one sentence. The last columns are the words that their source does not hold, in the
+spoiled sentences and in what the check leaves of them.
 """
 
 _SUMMARIES = """\
@@ -64,7 +64,8 @@ def grounding_sections() -> Iterator[str]:
     if not found:
         return
     yield _GROUNDING
-    header = ["set", "rejected", "rejected, own marks", *CORRUPTIONS, "all", "unsupported, spoiled", "unsupported, checked"]
+    header = ["set", "rejected", "rejected, own marks", *CORRUPTIONS, "all"]
+    header += ["unsupported, spoiled", "unsupported, checked"]
     yield table(header, [_grounding_row(name, result) for name, result in found.items()])
 
 

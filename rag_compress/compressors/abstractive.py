@@ -34,6 +34,8 @@ _SHOWN, _ERRORS = 200, 3
 """How much of an error is noted, and of how many."""
 _WINDOW = 0.75
 """The share of a summarizer's window that a chunk may have: there is a prompt, and tokens are counted otherwise."""
+_ROUNDS = 3
+"""How often a text is written at the most."""
 _REPLACED_FROM = 0.25
 """A sentence that shares less with its best source has none: there is nothing to put in its place."""
 
@@ -42,10 +44,11 @@ _REPLACED_FROM = 0.25
 class AbstractiveCompressor(Stage):
     """Writes a summary of what is kept, for the query; an empty query asks for one of the text as it is.
 
-    Each sentence of the summary becomes a segment whose spans are the sentences that support it. A text longer than one
-    chunk is cut, its chunks are rewritten side by side, and the joined summary is rewritten once more if it is still
-    too long; what then does not fit is dropped by the sentence. Where a chunk's summary fails, is longer than the
-    chunk, or has no sentence that stands, the extractive result stands in for that chunk.
+    Each sentence of the summary becomes a segment whose spans are the sentences that support it. A text longer than
+    one chunk is cut, its chunks are rewritten side by side, and the joined summary is rewritten again, up to twice,
+    while it is too long and becomes shorter; what then does not fit is dropped by the sentence, first what is
+    beyond the share of its chunk. Where a chunk's summary fails, is longer than the chunk, or has no sentence that
+    stands, the extractive result stands in for that chunk.
 
     What happened is in `notes["abstractive"]`: `chunks`, `rounds`, and how many sentences were `checked`, `replaced`,
     `dropped` and `over_budget`; `stood_in` counts the chunks that are extractive, by reason, and `errors` has the first
@@ -227,34 +230,35 @@ class AbstractiveCompressor(Stage):
 
     # ---- putting together --------------------------------------------------------------------------------------------
 
-    def _again(self, drafts: Sequence[_Draft]) -> list[_Draft]:
-        """Returns the drafts, those of several chunks that are still too long written once more as a whole."""
-        long = [i for i, draft in enumerate(drafts) if len(draft.parts) > 1 and self._is_long(draft)]
-        parts = [drafts[i].as_one() for i in long]
-        found = dict(zip(long, self._write(parts), strict=True))
-        result = []
-        for i, draft in enumerate(drafts):
-            again = found.get(i)
-            stands = again is None or again.stood_in or not again.segments
-            result.append(draft if again is None or stands else _Draft(draft.parts, [again], rounds=2))
-        return result
+    def _again(self, drafts: list[_Draft]) -> list[_Draft]:
+        """Returns the drafts, those of several chunks written again as a whole while they are too long."""
+        drafts, tried = list(drafts), [i for i, draft in enumerate(drafts) if len(draft.parts) > 1]
+        for rounds in range(2, _ROUNDS + 1):
+            long = [i for i in tried if self._is_long(drafts[i])]
+            tried = []
+            for i, written in zip(long, self._write([drafts[i].as_one() for i in long]), strict=True):
+                draft = _Draft(drafts[i].parts, [written], rounds)
+                if not written.stood_in and 0 < len(draft.text) < len(drafts[i].text):
+                    drafts[i] = draft
+                    tried.append(i)
+        return drafts
 
     def _is_long(self, draft: _Draft) -> bool:
         if self.max_tokens is None or not draft.segments or any(w.stood_in for w in draft.written):
             return False
         count = token_counter(self.template.tokenizer)
         rendered = self.template.render_context(replace(draft.whole, segments=draft.segments))
-        text = " ".join(segment.text for segment in draft.segments)
-        return count(rendered) > self.max_tokens and count(text) <= self._chunking.max_tokens
+        return count(rendered) > self.max_tokens and count(draft.text) <= self._chunking.max_tokens
 
     def _finished(self, context: Context, draft: _Draft) -> Context:
         """Returns the context with the draft, fitted to the budget; if that is longer than before, the extract."""
         if not draft.parts:
-            return replace(context, segments=())
+            nothing = {"chunks": 0, "rounds": 0, **draft.counts, "over_budget": 0, "stood_in": {}}
+            return replace(context, segments=(), notes={**context.notes, "abstractive": nothing})
         kept = _in_order(context, draft.segments)
         dropped = [piece for written in draft.written for piece in written.dropped]
         drafted = replace(context, segments=tuple(kept), dropped=(*context.dropped, *dropped))
-        fitted = Selection(max_tokens=self.max_tokens, template=self.template)([drafted])[0]
+        fitted = self._fitted(drafted, draft)
         stood_in = Counter(written.stood_in for written in draft.written if written.stood_in)
         notes: dict[str, object] = {"chunks": len(draft.parts), "rounds": draft.rounds, **draft.counts}
         notes["over_budget"] = len(kept) - len(fitted.segments)
@@ -266,6 +270,28 @@ class AbstractiveCompressor(Stage):
         if errors := list(dict.fromkeys(written.error for written in draft.written if written.error)):
             notes["errors"] = errors[:_ERRORS]
         return replace(fitted, notes={**context.notes, "abstractive": notes})
+
+    def _fitted(self, drafted: Context, draft: _Draft) -> Context:
+        """Returns what fits the budget: first the sentences within their chunks' shares, then the others, in order."""
+        beyond = set(self._beyond(draft))
+        ranked = {replace(segment, score=float(segment not in beyond)): segment for segment in drafted.segments}
+        selection = Selection(max_tokens=self.max_tokens, template=self.template)
+        [fitted] = selection([replace(drafted, segments=tuple(ranked))])
+        own = {**ranked, **{segment: segment for segment in drafted.dropped}}
+        kept, dropped = (tuple(own[segment] for segment in side) for side in (fitted.segments, fitted.dropped))
+        return replace(fitted, segments=kept, dropped=dropped)
+
+    def _beyond(self, draft: _Draft) -> Iterator[Segment]:
+        """Yields the sentences that are more than their chunk's share."""
+        if len(draft.written) != len(draft.parts):  # written again as a whole
+            return
+        count = token_counter(self.template.tokenizer)
+        for part, written in zip(draft.parts, draft.written, strict=True):
+            room = part.budget
+            for segment in written.segments:
+                room -= count(segment.text)
+                if room < 0:
+                    yield segment
 
     def _why_not(self, fitted: Context, drafted: Context, before: Context) -> str:
         """Returns why a summary cannot stand, empty if it can."""
@@ -341,6 +367,11 @@ class _Draft(NamedTuple):
         return tuple(segment for written in self.written for segment in written.segments)
 
     @property
+    def text(self) -> str:
+        """What is kept of all parts, joined."""
+        return " ".join(segment.text for segment in self.segments)
+
+    @property
     def counts(self) -> dict[str, int]:
         """What happened in all parts."""
         known = Counter(checked=0, replaced=0, dropped=0)
@@ -356,8 +387,7 @@ class _Draft(NamedTuple):
 
     def as_one(self) -> _Part:
         """Returns the joined summary as a part to write again, checked against all sentences."""
-        text = " ".join(segment.text for segment in self.segments)
-        return _Part(self.whole, sum(part.budget for part in self.parts), self.parts[0].header, text)
+        return _Part(self.whole, sum(part.budget for part in self.parts), self.parts[0].header, self.text)
 
 
 def _whole(text: str) -> list[tuple[int, int]]:

@@ -8,7 +8,7 @@ Hearst, "TextTiling", 1997.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from math import log, sqrt
@@ -74,8 +74,8 @@ class Chunking:
 
             share  proportional to  size * density * (1 + relevance / mean relevance)
 
-        No share is larger than its chunk. Where the budget has less than `least` for each chunk, the most relevant get
-        it, and the others 0.
+        No share is larger than its chunk, and none smaller than `least`, as far as its chunk is that long; the others
+        have the rest. Where the budget has less than `least` for each chunk, the most relevant get it, the others 0.
 
         Args:
             budget: All tokens there are.
@@ -87,8 +87,8 @@ class Chunking:
         weights = [s * d * (1 + r / mean) for s, d, r in zip(sizes, densities, relevance, strict=True)]
         most = max(1, budget // self.least)
         order = sorted(range(len(weights)), key=lambda i: (-relevance[i], -weights[i], i))[:most]
-        total = sum(weights[i] for i in order) or 1.0
-        shares = {i: min(sizes[i], int(budget * weights[i] / total)) for i in order}
+        limits = {i: (min(self.least, sizes[i], budget), sizes[i]) for i in order}
+        shares = _proportional(budget, {i: weights[i] for i in order}, limits)
         return [shares.get(i, 0) for i in range(len(weights))]
 
     def _similarities(self, pieces: Sequence[Segment]) -> list[float]:
@@ -121,6 +121,19 @@ def keywords(texts: Sequence[str], count: int) -> list[str]:
     df = Counter(word for bag in bags for word in set(bag))
     ranked = sorted(tf, key=lambda word: -tf[word] * log(1 + len(bags) / df[word]))
     return [word for word in ranked if len(word) > 1][:count]
+
+
+def _proportional(budget: float, weights: Mapping[int, float], limits: Mapping[int, tuple[int, int]]) -> dict[int, int]:
+    """Returns shares of a budget in proportion to weights, each within its limits; what one cannot have others get."""
+    waiting, fixed = dict(weights), dict[int, int]()
+    while waiting:
+        left, total = budget - sum(fixed.values()), sum(waiting.values()) or 1.0
+        shares = {i: left * weight / total for i, weight in waiting.items()}
+        outside = {i: limits[i][0] for i, share in shares.items() if share < limits[i][0]}
+        outside = outside or {i: limits[i][1] for i, share in shares.items() if share > limits[i][1]}
+        fixed |= outside or {i: int(share) for i, share in shares.items()}
+        waiting = {i: weight for i, weight in waiting.items() if i not in fixed}
+    return fixed
 
 
 def _border(chunk: range, ends: Sequence[int], alike: Sequence[float]) -> int:

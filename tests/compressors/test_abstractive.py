@@ -30,6 +30,12 @@ LOIRE = Document(
     title="Loire",
 )
 RHINE = Document("rhine", "The Rhine rises in Switzerland. It ends in the North Sea.", title="Rhine")
+TOWNS = [
+    Document(
+        str(n), " ".join(f"The river number {i} flows through Town{i}, far away." for i in range(8 * n, 8 * n + 8))
+    )
+    for n in (0, 8)
+]
 QUERY = "Where is the source of the Loire?"
 EXTRACT = ExtractiveCompressor(OverlapScorer(), Selection(threshold=0.3))
 WORDS = PromptTemplate(tokenizer=lambda text: len(text.split()))
@@ -141,7 +147,9 @@ def test_empty_is_legal() -> None:
     assert context.is_empty
     assert notes(context)["stood_in"] == {}
     assert len(context.dropped) == 4
-    assert compressor("x").compress(QUERY, []).is_empty
+    nothing = compressor("x").compress(QUERY, [])
+    assert nothing.is_empty
+    assert notes(nothing)["chunks"] == 0
 
 
 def test_budget_and_room() -> None:
@@ -184,6 +192,43 @@ def test_written_again() -> None:
     assert Talkative.calls == 2
     assert notes(context)["rounds"] == 2
     assert [segment.text for segment in context.segments] == ["The Loire is in France."]
+
+
+def test_written_until_it_fits() -> None:
+    """What becomes shorter is written once more, what does not is left."""
+
+    @dataclass
+    class Shortening:
+        shares: list[int]
+        calls: int = 0
+
+        def summarize(self, queries: Sequence[str], texts: Sequence[str], max_tokens: Sequence[int]) -> list[str]:
+            cut = [text.replace("\n", " ").rstrip(".").split(". ") for text in texts]
+            self.calls += 1
+            return [". ".join(each[: len(each) // self.shares[self.calls - 1]]) + "." for each in cut]
+
+    def rounds(*shares: int) -> tuple[int, int]:
+        writer = Shortening(list(shares))
+        stage = AbstractiveCompressor(writer, 30, chunking=Chunking(90, least=4), fallback=EXTRACT, template=WORDS)
+        context = stage.compress(QUERY, TOWNS)
+        return notes(context)["rounds"], writer.calls
+
+    assert rounds(2, 2, 2) == (3, 3)
+    assert rounds(2, 1) == (1, 2)
+
+
+def test_a_talkative_chunk_leaves_the_others_their_shares() -> None:
+    """Where summaries are longer than they were to be, what is beyond its chunk's share gives way first."""
+
+    class Echo:
+        def summarize(self, queries: Sequence[str], texts: Sequence[str], max_tokens: Sequence[int]) -> list[str]:
+            return [text.rpartition(" The")[0] for text in texts]
+
+    stage = AbstractiveCompressor(Echo(), 40, chunking=Chunking(90, least=8), fallback=EXTRACT, template=WORDS)
+    context = stage.compress(QUERY, TOWNS)
+    assert len(WORDS.render_context(context).split()) <= 40
+    assert notes(context)["over_budget"] == 10
+    assert {span.doc_id for segment in context.segments for span in segment.spans} == {"0", "8"}
 
 
 def test_keywords_stay() -> None:

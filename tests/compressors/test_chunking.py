@@ -49,6 +49,14 @@ def test_shares() -> None:
     assert Chunking().allot(1000, [10, 20], [1, 1], [0, 0]) == [10, 20]
 
 
+def test_the_smallest_share() -> None:
+    """What is small or says little still gets `least`, as far as there is so much of it; the others have the rest."""
+    shares = Chunking(least=20).allot(100, [1000, 30, 5], [1.0, 0.1, 1.0], [0.9, 0.0, 0.0])
+    assert shares == [75, 20, 5]
+    assert Chunking(least=20).allot(90, [10, 1000, 1000], [1, 1, 1], [1, 1, 1]) == [10, 40, 40]
+    assert Chunking(least=20).allot(5, [10, 1000], [1, 1], [1, 2]) == [0, 5]
+
+
 def test_the_least_relevant_give_way() -> None:
     """Where there is too little for all, the most relevant get it."""
     shares = Chunking(least=20).allot(45, [100] * 4, [1] * 4, [0.1, 0.9, 0.2, 0.8])
