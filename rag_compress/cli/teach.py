@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
-from rag_compress.cli.view import stderr
+from rag_compress.cli import SKIPPED
+from rag_compress.cli.view import progress, stderr
 from rag_compress.models.named import named_summarizer
 from rag_compress.training.teaching import Teaching
 
@@ -12,5 +14,10 @@ from rag_compress.training.teaching import Teaching
 def run_teach(data: Path, out: Path, teacher: str, candidates: int, max_tokens: int, timeout: float) -> None:
     """Writes the lines of a file with candidate summaries added, and says how many."""
     summarizer = named_summarizer(teacher, timeout=timeout)
-    taught = Teaching(summarizer, candidates, max_tokens).teach(data, out)
+    taught = Teaching(summarizer, candidates, max_tokens).teach(data, out, lambda lines: progress(lines, "asking"))
     stderr.print(f"wrote {taught.lines} lines to {out}; {taught.failed} summaries failed", markup=False)
+    if taught.error:
+        stderr.print(f"the first error: {taught.error}", markup=False, style="yellow")
+    if taught.left:
+        stderr.print(f"{taught.left} lines have no summary: the same command asks for them again", style="yellow")
+        sys.exit(SKIPPED)

@@ -66,6 +66,10 @@ class Distillation:
     failed: float = 0.0
     max_ratio: float = 1.0
 
+    def __post_init__(self) -> None:
+        if self.reader is not None and not callable(self.reader):
+            raise InvalidInput(f"reader is a function of query, summary and answers, not {self.reader!r:.80}")
+
     def pairs(self, lines: Sequence[Candidates]) -> tuple[list[Pair], Counter[str]]:
         """Returns what to learn, and how many lines were learned from, and left out for which reason."""
         counts: Counter[str] = Counter()

@@ -66,6 +66,12 @@ def test_reading(tmp_path: Path) -> None:
     assert joined([{"text": "a", "title": ""}]) == "a"
 
 
+def test_a_reader_that_is_none() -> None:
+    """It is a function."""
+    with pytest.raises(InvalidInput, match="reader is a function"):
+        Distillation("score")  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("text", ["{", "[]", '{"documents": "one text"}', "{}", '{"documents": [{}]}'])
 def test_wrong_lines(tmp_path: Path, text: str) -> None:
     """A line that is none is named by file and number."""

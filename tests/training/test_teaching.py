@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tiny_seq2seq import write_lines
 
-from rag_compress.errors import InvalidInput
+from rag_compress.errors import InvalidInput, ModelError
 from rag_compress.models.protocols import Summary
 from rag_compress.training.teaching import Taught, Teaching
 
@@ -34,17 +34,41 @@ def test_teach_and_go_on(tmp_path: Path) -> None:
     lines = [{"query": f"q{i}", "documents": [f"text {i}"], "page": i} for i in range(5)]
     lines[3]["documents"] = ["fail"]
     data, out = write_lines(tmp_path / "in.jsonl", lines), tmp_path / "new" / "out.jsonl"
-    assert Teaching(Teacher(), candidates=2, batch_size=2).teach(data, out) == Taught(5, 2)
+    failed = Taught(4, 2, 1, "ValueError: no")
+    assert Teaching(Teacher(), candidates=2, batch_size=2).teach(data, out) == failed
     whole = out.read_text()
     written = [json.loads(line) for line in whole.splitlines()]
     assert written[0] == {"query": "q0", "documents": ["text 0"], "page": 0, "summaries": ["text 0 1", "text 0 2"]}
-    assert written[3]["summaries"] == []
-    out.write_text(whole[: whole.index('"q3"')])
+    assert [line["page"] for line in written] == [0, 1, 2, 4]
+    out.write_text(whole[: whole.index('"q4"')])
     again = Teacher()
-    assert Teaching(again, candidates=2).teach(data, out) == Taught(2, 2)
+    assert Teaching(again, candidates=2).teach(data, out) == failed._replace(lines=1)
     assert again.asked == ["fail", "fail", "text 4", "text 4"]
-    assert [json.loads(line)["page"] for line in out.read_text().splitlines()] == list(range(5))
-    assert Teaching(again).teach(data, out) == Taught(0, 0)
+    write_lines(data, [*lines[:3], lines[4], lines[4]])  # a line that is there twice is asked for twice
+    assert Teaching(again).teach(data, out) == Taught(1)
+    assert Teaching(again).teach(data, out) == Taught(0)
+
+
+def test_candidates_are_added(tmp_path: Path) -> None:
+    """To those that a line has, without repetition; the next run knows it again."""
+    lines = [{"query": "q", "documents": ["text"], "summaries": ["own", "text 1"]}]
+    data, out = write_lines(tmp_path / "in.jsonl", lines), tmp_path / "out.jsonl"
+    assert Teaching(Teacher(), candidates=2).teach(data, out) == Taught(1)
+    assert json.loads(out.read_text())["summaries"] == ["own", "text 1", "text 2"]
+    assert Teaching(Teacher()).teach(data, out) == Taught(0)
+
+
+def test_a_teacher_that_is_out_of_order(tmp_path: Path) -> None:
+    """It is not asked for everything; what was written stands, and the next run goes on."""
+    lines = [{"query": f"q{i}", "documents": ["text" if i < 3 else f"fail {i}"]} for i in range(9)]
+    data, out = write_lines(tmp_path / "in.jsonl", lines), tmp_path / "out.jsonl"
+    teacher = Teacher()
+    with pytest.raises(ModelError, match="3 lines in a row: ValueError: no"):
+        Teaching(teacher, batch_size=3).teach(data, out)
+    assert len(teacher.asked) == 6
+    with pytest.raises(ModelError, match="3 lines in a row"):
+        Teaching(Teacher(), batch_size=3).teach(data, out)
+    assert len(out.read_text().splitlines()) == 3
 
 
 def test_wrong_options() -> None:
