@@ -18,6 +18,7 @@ from rag_compress.training.distillation import Candidates, read_records
 
 Line = tuple[dict[str, Any], Candidates]
 """A line of a file as it is, and as what it says."""
+Watch = Callable[[Iterator[Line]], Iterator[Line]]
 
 
 class Taught(NamedTuple):
@@ -59,9 +60,7 @@ class Teaching:
         for name in ("candidates", "max_tokens", "batch_size"):
             check_count(name, getattr(self, name), least=1)
 
-    def teach(
-        self, data: str | Path, out: str | Path, watch: Callable[[Iterator[Line]], Iterator[Line]] = iter
-    ) -> Taught:
+    def teach(self, data: str | Path, out: str | Path, watch: Watch = iter) -> Taught:
         """Writes to `out` what it has not got yet, and returns what was done.
 
         Args:

@@ -178,6 +178,10 @@ def test_teach_and_train_summarizer(run: Run, tmp_path: Path, monkeypatch: pytes
     result = run("teach", data, "--teacher", "my_teachers:teach", "--out", out, "--max-tokens", 2)
     assert (result.code, result.out) == (0, "")
     assert json.loads(out.read_text())["summaries"] == ["the loire"]
+    away = "class T:\n    def summarize(self, q, texts, m): return [OSError('away') for _ in texts]\nteach = T()\n"
+    (tmp_path / "absent_teachers.py").write_text(away)
+    failed = run("teach", data, "--teacher", "absent_teachers:teach", "--out", tmp_path / "none.jsonl")
+    assert (failed.code, "OSError: away" in failed.err) == (1, True)
     options = ["--data", out, "--reader", "my_teachers:score", "--steps", 1, "--copying"]
     encoder = write_encoder(tmp_path / "encoder")
     assert run("train", "summarizer", *options, "--model", encoder, "--out", tmp_path / "model").code == 0
