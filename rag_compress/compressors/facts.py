@@ -61,6 +61,8 @@ class Facts:
         tokens: Its words in order.
         words: All its words, folded, as they are written; stems too.
         numbers: In order.
+        ones: Units behind "one", but for a beginning with "One day", which may be any.
+        singles: Units behind "one", "a" or "an".
         names: In order.
         openers: Capitalised words at its start, and at those of sentences within it, that may be names.
         named: The words of its names and openers.
@@ -68,12 +70,15 @@ class Facts:
         negated: Stems of the words that a negation is followed by.
         plain: Stems of the other words.
         denies: Whether it holds a negation.
-        acronyms: The first letters of its words in a row, and again without stop words.
+        initials: The first letters of its words in a row, and again without stop words.
+        acronyms: The first letters of its capitalised words in a row, with the stop words between them and without.
     """
 
     tokens: tuple[Token, ...]
     words: frozenset[str]
     numbers: tuple[Number, ...]
+    ones: frozenset[str]
+    singles: frozenset[str]
     names: tuple[Name, ...]
     openers: tuple[Name, ...]
     named: frozenset[str]
@@ -81,17 +86,13 @@ class Facts:
     negated: frozenset[str]
     plain: frozenset[str]
     denies: bool
-    acronyms: str
+    initials: str
+    acronyms: frozenset[str]
 
     @property
     def doubts(self) -> bool:
         """Whether it says no in any way, be it by a word such as `instead` or `impossible`."""
         return self.denies or not _DENIALS.isdisjoint(self.plain)
-
-    @property
-    def units(self) -> frozenset[str]:
-        """The units that are named in it, with a number or without."""
-        return frozenset(_UNIT_OF[word] for word in self.words if word in _UNIT_OF)
 
     @property
     def values(self) -> frozenset[str]:
@@ -113,6 +114,8 @@ def facts_of(sentence: str) -> Facts:
         tokens=tuple(_tokens(sentence)),
         words=frozenset(bare | parts | {s for token in bare | parts for s in words(token)}),
         numbers=tuple(_numbers(sentence)),
+        ones=frozenset(_UNIT_OF[word] for word in _ONE.findall(sentence) if word in _UNIT_OF),
+        singles=frozenset(_UNIT_OF[word] for word in _SINGLE.findall(sentence.casefold()) if word in _UNIT_OF),
         names=names,
         openers=openers,
         named=frozenset(part for name in (*names, *openers) for part in name.parts),
@@ -120,15 +123,16 @@ def facts_of(sentence: str) -> Facts:
         negated=frozenset(negated),
         plain=frozenset(plain),
         denies=denies,
-        acronyms=f"{_initials(tokens)} {_initials([token for token in tokens if token not in STOP_WORDS])}",
+        initials=f"{_initials(tokens)} {_initials([token for token in tokens if token not in STOP_WORDS])}",
+        acronyms=frozenset(_acronyms(sentence)),
     )
 
 
 def normalized(text: str) -> str:
-    """Returns a text without accents on Latin letters and without citations such as [3], its dates written out."""
-    text = _CITATION.sub("", _HALF_OF_DAY.sub(r"\1m", text))
+    """Returns a text without accents on Latin letters, citations such as [3] and emphasis, its dates written out."""
+    text = _EMPHASIS.sub(" ", _CITATION.sub("", _HALF_OF_DAY.sub(r" \1m", text)))
     if not text.isascii():
-        text = "".join(map(_unaccented, text))
+        text = "".join(map(_unaccented, normalize("NFC", text))).translate(_LETTERS)
     return _DATE.sub(_written_out, text)
 
 
@@ -154,7 +158,9 @@ def folded(text: str) -> str:
 # ---- what is written in several ways ---------------------------------------------------------------------------------
 
 _CITATION = re.compile(r"\s?\[\d{1,3}\]")
-_HALF_OF_DAY = re.compile(r"\b([ap])\.\s?m\.", re.IGNORECASE)
+_HALF_OF_DAY = re.compile(r"(?<=\d)(?::00)?\s?([ap])\.?m\b\.?", re.IGNORECASE)
+_EMPHASIS = re.compile(r"(?<!\w)_+|_+(?!\w)")
+_LETTERS = str.maketrans({"ł": "l", "Ł": "L", "ø": "o", "Ø": "O", "đ": "d", "Đ": "D", "ß": "ss", "æ": "ae", "œ": "oe"})
 _DATE = re.compile(
     r"\b(?P<y>\d{4})-(?P<m>\d{2})-(?P<d>\d{2})\b|\b(?P<day>\d{1,2})\.(?P<month>\d{1,2})\.(?P<year>\d{4})\b"
 )
@@ -179,6 +185,8 @@ _DIGITS = re.compile(
     r"(?P<scale>[- ]?(?:thousand|million|billion|trillion|bn)\b|[mMkK]\b|(?(currency) ?[mMkKbB]\b|(?!)))?"
     r"(?P<tail>[ -]?(?:per cent|%|km/h|[A-Za-zµμ°]+))?"
 )
+_ONE = re.compile(r"\b(?:one|One(?! day\b))[- ]([a-z]+)")
+_SINGLE = re.compile(r"\b(?:one|an?)[- ]([a-z]+)")
 _NUMBER_WORD = re.compile(r"[A-Za-z]+(?:-[A-Za-z]+)?")
 _SCALES = {
     "thousand": 10**3,
@@ -267,14 +275,11 @@ def _written_numbers(sentence: str) -> Iterator[Number]:
     """Yields numbers in words, such as `five` or `two hundred`."""
     end = -1
     for match in _NUMBER_WORD.finditer(sentence):
-        if match.start() <= end:
+        number = _word_value(match.group().casefold())
+        if number is None or match.start() <= end:
             continue
         following = _NUMBER_WORD.match(sentence, match.end() + 1)
         after = following.group().casefold() if following else ""
-        word = match.group().casefold()
-        number = 1 if word == "one" and after in _UNIT_OF else _word_value(word)
-        if number is None:
-            continue
         scale = 100 if after == "hundred" else _SCALES.get(after if len(after) > 2 else "", 1)
         if following and scale > 1:
             end = following.end()
@@ -307,6 +312,7 @@ _TOKEN = re.compile(r"\w+(?:['’\-/]\w+)*")
 _PART = re.compile(r"[^\W_]+(?:['’]s\b)?")
 _COMPOUND = re.compile(r"[-/']")
 _BETWEEN = re.compile(r"[\s\-/'\"“”‘’`]*")
+_CAPITALISED = re.compile(r"[A-Z][\w-]+(?:(?: (?:of|and|the|for|in|de|on|to))* [A-Z][\w-]+)+")
 _SENTENCE_START = re.compile(r"\A\W*|[.!?:]['\"”’)]*\s+\W*")
 _MONTH_OF = {short: month for month in MONTHS for short in (month[:3], month)} | {"sept": "september"}
 _HEADLINE = 0.85
@@ -368,6 +374,13 @@ def _goes_on(sentence: str, last: re.Match[str], following: re.Match[str]) -> bo
     """Returns whether two words in a row are of one name; a full stop between them is that of a title (Dr. Lee)."""
     gap = sentence[last.end() : following.start()]
     return gap == " " or (gap in (". ", ".") and last.group().casefold() in _HONORIFICS)
+
+
+def _acronyms(sentence: str) -> Iterator[str]:
+    for run in _CAPITALISED.finditer(sentence):
+        tokens = [token.casefold() for token in _TOKEN.findall(run.group())]
+        for kept in (tokens, [token for token in tokens if token not in STOP_WORDS]):
+            yield from (_initials(kept[first:]) for first in range(len(kept) - 1))
 
 
 def _initials(tokens: Sequence[str]) -> str:

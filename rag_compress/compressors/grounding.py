@@ -16,6 +16,8 @@ from rag_compress.compressors.places import place_faults
 from rag_compress.text import Splitter, sentences
 from rag_compress.words import words
 
+_LONG_ACRONYM = 4
+"""Shorter ones are spelled by chance in any text."""
 _CAPITALS = re.compile(r"[A-Z]{2,6}")
 
 
@@ -103,18 +105,26 @@ class Grounding:
 
 
 class _Alignment(NamedTuple):
-    """The words of source sentences, in how many of them each stands, and the first letters of all words."""
+    """The words of source sentences, in how many of them each stands, and what their first letters spell."""
 
     bags: list[frozenset[str]]
     frequency: Counter[str]
-    acronyms: str
+    acronyms: frozenset[str]
+    initials: str
 
     @classmethod
     def of(cls, sources: Sequence[str]) -> _Alignment:
         """Returns what the sentences of a source hold."""
         bags = [frozenset(content_words(source)) for source in sources]
-        acronyms = " ".join(facts_of(source).acronyms for source in sources)
-        return cls(bags, Counter(word for bag in bags for word in bag), acronyms)
+        facts = [facts_of(source) for source in sources]
+        acronyms = frozenset[str]().union(*(each.acronyms for each in facts))
+        return cls(bags, Counter(word for bag in bags for word in bag), acronyms, " ".join(f.initials for f in facts))
+
+    def spells(self, word: str, chosen: Sequence[Facts]) -> bool:
+        """Returns whether first letters are this word: of the chosen sources, of names, or of many words anywhere."""
+        if word in self.acronyms or any(word in facts.initials for facts in chosen):
+            return True
+        return len(word) >= _LONG_ACRONYM and word in self.initials
 
     def align(self, sentence: str, min_gain: float, most: int) -> tuple[tuple[int, ...], float]:
         """Returns the sources of a sentence, the best first, and the share of its weight that they hold."""
@@ -137,8 +147,9 @@ def _faults(sentence: str, sources: Sequence[str], alignment: _Alignment) -> Ite
     said = facts_of(sentence)
     known = [facts_of(source) for source in sources]
     yield from _number_faults(said, known)
-    short = {word for word in map(str.casefold, _CAPITALS.findall(sentence)) if word in alignment.acronyms}
-    yield from _name_faults(said, known, short)
+    written = {word.casefold() for word in _CAPITALS.findall(sentence)}
+    short = {word for word in written if any(word in facts.acronyms for facts in known)}
+    yield from _name_faults(said, known, short | {word for word in written if alignment.spells(word, known)})
     text = folded(" ".join(sources))
     yield from (f'quotation "{quote}"' for quote in said.quotes if quote not in text)
     yield from place_faults(sentence, sources, short)
@@ -151,14 +162,16 @@ def _number_faults(said: Facts, known: Sequence[Facts]) -> Iterator[str]:
     left_out = best.values - said.values
     for number in said.numbers:
         units = {own.unit for facts in known for own in facts.numbers if own.value == number.value}
-        if number.value == "1" and any(number.unit in facts.units for facts in known):
-            continue  # "one hour" is "an hour"
+        if not units and number.value == "1" and any(number.unit in facts.singles for facts in known):
+            continue  # "one hour" and "an hour" are "1 hour"
         if not units:
             yield f"number {number.value}"
         elif number.unit and units and number.unit not in units and "" not in units:
             yield f"unit of {number.value} {number.unit}"
         elif number.value not in best.values and left_out:
             yield f"number {number.value} in place of {min(left_out)}"
+    held = {own.unit for facts in known for own in facts.numbers if own.value == "1"}.union(*(f.singles for f in known))
+    yield from (f"one {unit}" for unit in sorted(said.ones - held))
 
 
 def _name_faults(said: Facts, known: Sequence[Facts], short: Set[str]) -> Iterator[str]:

@@ -4,36 +4,59 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cache
-from itertools import product
 
-from rag_compress.compressors.facts import Facts
-from rag_compress.words import words
+from rag_compress.compressors.facts import Facts, Token
+from rag_compress.words import STOP_WORDS, words
 
-_PAIRS = """
-increase raise/decrease reduce; rise rose risen/fall fell fallen; grow grew grown/shrink shrank shrunk;
-gain/lose lost; more/less fewer; most/least fewest; higher/lower; high/low; highest/lowest; larger
-bigger/smaller; largest biggest/smallest; maximum/minimum; best/worst; better/worse; faster/slower;
-oldest/youngest newest; longest/shortest; first/last; north/south; northern/southern; east/west;
-eastern/western; left/right; upper/lower; win won/lose lost; success succeed successful/failure fail failed;
-accept approve/reject refuse decline; allow permit/forbid prohibit ban; support/oppose; positive/negative;
-strong/weak; safe/dangerous; legal/illegal; same/different; true/false; begin began begun start/end finish
-stop; open opened/close closed; alive/dead; majority/minority; male/female; men/women; boy/girl;
-mother/father; sister/brother; daughter/son; queen/king; summer/winter; always/never; public/private
+_GROUPS = """
+rise rises rose risen rising grow grows grew grown growing increase increases increased increasing climb climbs climbed
+/ fall falls fell fallen falling drop drops dropped dropping decline declines declined declining decrease decreases
+decreased decreasing shrink shrinks shrank shrunk shrinking;
+more / less fewer; most / least fewest; high / low; highest / lowest; largest biggest / smallest; maximum / minimum;
+best / worst; oldest / youngest newest; longest / shortest; north / south; northern / southern; east / west;
+eastern / western; win wins won winning / lose loses lost losing; succeed succeeds succeeded success successful
+/ fail fails failed failing failure; accept accepts accepted approve approves approved approval
+/ reject rejects rejected rejection refuse refuses refused refusal; allow allows allowed permit permits permitted
+/ forbid forbids forbade forbidden prohibit prohibits prohibited ban bans banned;
+support supports supported / oppose opposes opposed; positive / negative; strong stronger / weak weaker;
+start starts started starting / stop stops stopped stopping; open opens opened opening / close closes closed closing;
+alive / dead; majority / minority; male / female; men / women; public / private; guilty / innocent
 """
-_PREFIXES = ("un", "non", "dis", "in", "im", "il", "ir")
+_PREFIXES = ("dis", "in", "im", "il", "ir")
 _SUFFIXES = ("able", "ible", "al", "ent", "ant", "ive", "ate", "ect", "ure", "ar", "ility", "ency", "ly")
 """Of words that such a prefix turns round; "form" and "inform" are no opposites."""
+_SAME = frozenset({"valuable", "flammable"})
+_REACH, _LEAST_LETTERS = 3, 4
 
 
 def opposites(said: Facts, known: Sequence[Facts]) -> Iterator[str]:
-    """Yields words of a sentence that no source has, if the best one has an opposite that the sentence has not."""
+    """Yields words of a sentence that no source has, if the best one has an opposite in their place.
+
+    That is near a word that stands near them, too; it is negated only if they are; and no source has another word that
+    means the same.
+    """
     held = frozenset().union(*(facts.words for facts in known))
-    left_out = {token.word for token in known[0].tokens} - said.words
-    for token in said.tokens:
-        if token.word in held or not held.isdisjoint(words(token.word)):
+    for place, token in enumerate(said.tokens):
+        if token.word in held or not held.isdisjoint((*words(token.word), *_likes().get(token.word, ()))):
             continue
-        if found := sorted(other for other in left_out if _are_opposite(token.word, other)):
-            yield f"{token.word} in place of {found[0]}"
+        for other_place, other in enumerate(known[0].tokens):
+            if (
+                other.word not in said.words
+                and _are_opposite(token.word, other.word)
+                and _is_negated(token, said) == _is_negated(other, known[0])
+                and not _around(said.tokens, place).isdisjoint(_around(known[0].tokens, other_place))
+            ):
+                yield f"{token.word} in place of {other.word}"
+
+
+def _is_negated(token: Token, facts: Facts) -> bool:
+    return not facts.negated.isdisjoint(words(token.word))
+
+
+def _around(tokens: Sequence[Token], place: int) -> set[str]:
+    """Returns the words that carry meaning within reach of a place."""
+    near = (*tokens[max(0, place - _REACH) : place], *tokens[place + 1 : place + 1 + _REACH])
+    return {token.word for token in near if token.word not in STOP_WORDS}
 
 
 def _are_opposite(one: str, other: str) -> bool:
@@ -42,23 +65,26 @@ def _are_opposite(one: str, other: str) -> bool:
 
 def _is_denied(one: str, other: str) -> bool:
     """Returns whether one word is the other behind a prefix that denies."""
-    if not one.endswith(other) or not other.endswith(_SUFFIXES):
+    if len(other) < _LEAST_LETTERS or not one.endswith(other) or other in _SAME:
         return False
-    return one.removesuffix(other).rstrip("-") in _PREFIXES
+    prefix = one.removesuffix(other).rstrip("-")
+    return prefix in ("un", "non") or (prefix in _PREFIXES and other.endswith(_SUFFIXES))
+
+
+@cache
+def _sides() -> list[tuple[frozenset[str], frozenset[str]]]:
+    pairs = (group.split("/") for group in _GROUPS.split(";"))
+    return [(frozenset(one.split()), frozenset(other.split())) for one, other in pairs]
 
 
 @cache
 def _table() -> dict[str, frozenset[str]]:
-    """Returns the opposites of each word, in the forms of regular verbs too."""
-    table: dict[str, set[str]] = {}
-    for pair in _PAIRS.split(";"):
-        one, other = ({form for word in side.split() for form in _forms(word)} for side in pair.split("/"))
-        for a, b in product(one, other):
-            table.setdefault(a, set()).add(b)
-            table.setdefault(b, set()).add(a)
-    return {word: frozenset(found) for word, found in table.items()}
+    """Returns the opposites of each word."""
+    found = [(a, other) for one, other in _sides() for a in one] + [(b, one) for one, other in _sides() for b in other]
+    return dict(found)
 
 
-def _forms(word: str) -> Iterator[str]:
-    stem = word.removesuffix("e")
-    yield from (word, f"{word}s", f"{word}es", f"{stem}ed", f"{stem}ing", f"{word}{word[-1]}ing")
+@cache
+def _likes() -> dict[str, frozenset[str]]:
+    """Returns the words that mean the same as each word."""
+    return {word: side for pair in _sides() for side in pair for word in side}

@@ -71,7 +71,9 @@ def _replaced(said: Facts, names: Sequence[Name], known: Sequence[Facts]) -> Ite
     starts = {token.place: i for i, token in enumerate(said.tokens)}
     held = {token.word for token in said.tokens}
     for name in names:
-        start = starts[name.place]
+        start = starts.get(name.place)
+        if start is None:
+            continue
         stop = start + 1
         while stop < len(said.tokens) and said.tokens[stop].word in name.parts:
             stop += 1

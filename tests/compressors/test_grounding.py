@@ -122,7 +122,7 @@ def test_options() -> None:
         ("$2 million", [("2000000", "$")]),
         ("the 1990s and the 3rd", [("1990", ""), ("3", "")]),
         ("on 2020-05-12", [("12", ""), ("2020", "")]),
-        ("one hour at 5 p.m.", [("5", "pm"), ("1", "h")]),
+        ("one hour at 5:00 p.m.", [("5", "pm")]),
         ("five hundred", [("500", "")]),
         ("A17 and version 1.2.3", [("1.2.3", "")]),
     ],
@@ -161,6 +161,15 @@ def test_names() -> None:
         ("The experts called it impossible.", "The experts called it possible."),
         ("The experts called the move legal.", "The experts called the move illegal."),
         ("He lives in northern Italy.", "He lives in southern Italy."),
+        ("The meeting starts at 5 pm in the town hall.", "The meeting starts at 1 pm in the town hall."),
+        ("The war in the province lasted 30 years.", "The war in the province lasted 1 year."),
+        ("The bill passed with 87 percent of the votes.", "The bill passed with 1 percent of the votes."),
+        ("He got 25 years in prison for it.", "He got one year in prison for it."),
+        ("Sales increased 5% in 2010.", "Sales fell 5% in 2010."),
+        ("The old bridge is safe for cars.", "The old bridge is unsafe for cars."),
+        ("The council banned cars in the park.", "The council allowed cars in the park."),
+        ("The EU fined the company in March. | Usually new firms avoid fines.", "The UN fined the company in March."),
+        ("NASA launched the probe in 2004. | The European Space Agency made it.", "ESA launched the probe in 2004."),
         ("长城 全长1006公里", "长城 全长1060公里"),
         ("Apple acquired Beats in 2014.", "Apple was acquired by Beats in 2014."),
         ("The general Smith was killed by Jones.", "The general Smith killed Jones."),
@@ -168,7 +177,7 @@ def test_names() -> None:
 )
 def test_changed_facts(source: str, written: str) -> None:
     """Part of a number is not the number, and units, signs, versions and one-letter names count."""
-    (verdict,) = Grounding().check(written, [source])
+    (verdict,) = Grounding().check(written, source.split(" | "))
     assert not verdict.holds
 
 
@@ -196,6 +205,20 @@ def test_changed_facts(source: str, written: str) -> None:
         ("The Food and Drug Administration approved it.", "The FDA approved it."),
         ("Exports rose and imports fell in 2019.", "Imports fell in 2019."),
         ("They form a group.", "They inform a group, and form it."),
+        ("The flight takes one hour from Oslo.", "The flight takes an hour from Oslo."),
+        ("Anna came home to Ulm in 1990.", "One day in 1990, Anna came home to Ulm."),
+        ("The school is no longer open.", "The school is closed."),
+        ("The team did not win the final.", "The team lost the final."),
+        ("The water is not safe to drink.", "The water is unsafe to drink."),
+        ("Smoking is not allowed in the building.", "Smoking is prohibited in the building."),
+        ("He walked out of the human rights talks in Geneva.", "He left the talks in Geneva."),
+        ("She began her career at the opera and quit at the end of 1990.", "She started her career at the opera."),
+        ("The valuable painting was stolen in Rome.", "The invaluable painting was stolen in Rome."),
+        ("Alan Turing wrote the paper in 1950.", "A. M. Turing wrote the paper in 1950."),
+        ("The shop shuts at 5 p.m. on Mondays.", "The shop shuts at 5:00 pm on Mondays."),
+        ("The mayor of Sa\u0303o Paulo resigned on Monday.", "The mayor of São Paulo resigned on Monday."),
+        ("Lech Wałęsa was born near Ørsted.", "Lech Walesa was born near Orsted."),
+        ("The _New York Times_ Reports That President Biden Visited Kyiv", "President Biden Visited Kyiv"),
         ("Apple acquired Beats in 2014.", "Beats was acquired by Apple in 2014."),
         ("The general Smith was killed by Jones.", "Jones killed the general Smith."),
     ],
