@@ -69,7 +69,9 @@ def unit_changed(sentence: str, material: Material) -> str | None:
 
 def date_changed(sentence: str, material: Material) -> str | None:
     """Puts another month, or another day of the week, in the place of one."""
-    found = [(match, names) for names in (_MONTHS, _DAYS) for match in re.finditer("|".join(names), sentence)]
+    found = [
+        (match, names) for names in (_MONTHS, _DAYS) for match in re.finditer(rf"\b(?:{'|'.join(names)})\b", sentence)
+    ]
     if not found:
         return None
     match, names = material.rng.choice(found)

@@ -237,10 +237,15 @@ class AbstractiveCompressor(Stage):
             long = [i for i in tried if self._is_long(drafts[i])]
             tried = []
             for i, written in zip(long, self._write([drafts[i].as_one() for i in long]), strict=True):
-                draft = _Draft(drafts[i].parts, [written], rounds)
-                if not written.stood_in and 0 < len(draft.text) < len(drafts[i].text):
+                before = drafts[i]
+                if left_out := before.counts.get("chunks_left_out"):
+                    written.counts["chunks_left_out"] = left_out
+                draft = _Draft(before.parts, [written], rounds)
+                if not written.stood_in and 0 < len(draft.text) < len(before.text):
                     drafts[i] = draft
                     tried.append(i)
+                else:
+                    drafts[i] = before._replace(error=written.error)
         return drafts
 
     def _is_long(self, draft: _Draft) -> bool:
@@ -267,7 +272,8 @@ class AbstractiveCompressor(Stage):
             fitted = replace(context, segments=extract.segments, dropped=(*context.dropped, *extract.dropped))
             stood_in = Counter({reason: len(draft.parts)})
         notes["stood_in"] = dict(stood_in)
-        if errors := list(dict.fromkeys(written.error for written in draft.written if written.error)):
+        errors = [written.error for written in draft.written] + [draft.error]
+        if errors := [error for error in dict.fromkeys(errors) if error]:
             notes["errors"] = errors[:_ERRORS]
         return replace(fitted, notes={**context.notes, "abstractive": notes})
 
@@ -355,11 +361,15 @@ class _Written(NamedTuple):
 
 
 class _Draft(NamedTuple):
-    """The parts of a context and what became of them, before they are fitted to the budget."""
+    """The parts of a context and what became of them, before they are fitted to the budget.
+
+    `rounds` is how often it was written, and `error` what kept the summarizer from writing it once more.
+    """
 
     parts: list[_Part]
     written: list[_Written]
     rounds: int = 1
+    error: str = ""
 
     @property
     def segments(self) -> tuple[Segment, ...]:

@@ -8,7 +8,7 @@ Hearst, "TextTiling", 1997.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from math import log, sqrt
@@ -72,10 +72,10 @@ class Chunking:
     ) -> list[int]:
         """Returns each chunk's share of a budget, in tokens; together no more than the budget.
 
-            share  proportional to  size * density * (1 + relevance / mean relevance)
+            share = min(least, size) + part of the rest, in proportion to size * density * (1 + relevance / mean)
 
-        No share is larger than its chunk, and none smaller than `least`, as far as its chunk is that long; the others
-        have the rest. Where the budget has less than `least` for each chunk, the most relevant get it, the others 0.
+        No share is larger than its chunk; what one cannot have goes to the others. Where the budget has less than that
+        least for each chunk, the most relevant get it, the others 0.
 
         Args:
             budget: All tokens there are.
@@ -85,10 +85,13 @@ class Chunking:
         """
         mean = sum(relevance) / max(1, len(relevance)) or 1.0
         weights = [s * d * (1 + r / mean) for s, d, r in zip(sizes, densities, relevance, strict=True)]
-        most = max(1, budget // self.least)
-        order = sorted(range(len(weights)), key=lambda i: (-relevance[i], -weights[i], i))[:most]
-        limits = {i: (min(self.least, sizes[i], budget), sizes[i]) for i in order}
-        shares = _proportional(budget, {i: weights[i] for i in order}, limits)
+        order = sorted(range(len(weights)), key=lambda i: (-relevance[i], -weights[i], i))
+        shares: dict[int, int] = {}
+        for i in order:
+            least = min(self.least, sizes[i])
+            if sum(shares.values()) + least <= budget or not shares:
+                shares[i] = min(least, budget)
+        _share_out(budget - sum(shares.values()), shares, weights, sizes)
         return [shares.get(i, 0) for i in range(len(weights))]
 
     def _similarities(self, pieces: Sequence[Segment]) -> list[float]:
@@ -123,17 +126,16 @@ def keywords(texts: Sequence[str], count: int) -> list[str]:
     return [word for word in ranked if len(word) > 1][:count]
 
 
-def _proportional(budget: float, weights: Mapping[int, float], limits: Mapping[int, tuple[int, int]]) -> dict[int, int]:
-    """Returns shares of a budget in proportion to weights, each within its limits; what one cannot have others get."""
-    waiting, fixed = dict(weights), dict[int, int]()
-    while waiting:
-        left, total = budget - sum(fixed.values()), sum(waiting.values()) or 1.0
-        shares = {i: left * weight / total for i, weight in waiting.items()}
-        outside = {i: limits[i][0] for i, share in shares.items() if share < limits[i][0]}
-        outside = outside or {i: limits[i][1] for i, share in shares.items() if share > limits[i][1]}
-        fixed |= outside or {i: int(share) for i, share in shares.items()}
-        waiting = {i: weight for i, weight in waiting.items() if i not in fixed}
-    return fixed
+def _share_out(rest: int, shares: dict[int, int], weights: Sequence[float], sizes: Sequence[int]) -> None:
+    """Adds to shares what is left of a budget, in proportion to weights, up to the size of each."""
+    growing = [i for i in shares if shares[i] < sizes[i]]
+    while growing:
+        total = sum(weights[i] for i in growing) or 1.0
+        grown = {i: min(sizes[i], shares[i] + int(rest * weights[i] / total)) for i in growing}
+        given = sum(grown[i] - shares[i] for i in growing)
+        shares |= grown
+        rest -= given
+        growing = [i for i in growing if shares[i] < sizes[i]] if given else []
 
 
 def _border(chunk: range, ends: Sequence[int], alike: Sequence[float]) -> int:

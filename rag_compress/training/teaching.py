@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
+import os
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
 from rag_compress.checks import check_count
-from rag_compress.errors import ModelError
+from rag_compress.errors import InvalidInput, ModelError
 from rag_compress.models.protocols import Summarizer, Summary
 from rag_compress.training.distillation import Candidates, read_records
 
@@ -63,27 +64,33 @@ class Teaching:
     def teach(self, data: str | Path, out: str | Path, watch: Watch = iter) -> Taught:
         """Writes to `out` what it has not got yet, and returns what was done.
 
+        Lines for which an earlier run failed come last.
+
         Args:
             data: A file in the schema of `training.distillation`.
-            out: The file to write.
-            watch: Passes the lines on as they are read, such as under a progress bar.
+            out: The file to write, which is never compressed.
+            watch: Passes the lines on as they are asked for, such as under a progress bar.
 
         Raises:
-            InvalidInput: `data` or `out` cannot be read.
+            InvalidInput: `data` or `out` cannot be read, or they are one file.
             DocumentError: A line does not follow the schema of `training.distillation`.
-            ModelError: The teacher failed for a whole batch, or for all there is; what was written before stands.
+            ModelError: The teacher failed for a whole batch of new lines, or did not reply to each text; what was
+                written before stands.
         """
         out = Path(out)
+        if out.suffix == ".gz" or out.resolve() == Path(data).resolve():
+            raise InvalidInput(f"out must be another file than data, and not compressed: {out}")
         out.parent.mkdir(parents=True, exist_ok=True)
-        lines = watch(_missing(data, _done(out)))
-        taught = Taught(0)
+        new, failed = _missing(list(read_records(data)), out)
+        lines = watch(iter([*new, *failed]))
+        taught, asked = Taught(0), 0
         with out.open("a", encoding="utf-8") as file:
             while batch := list(islice(lines, self.batch_size)):
-                before = taught.lines
-                for (record, _), own in zip(batch, self._ask([line for _, line in batch]), strict=True):
-                    taught = _added(taught, file, record, own)
+                before, asked = taught.lines, asked + len(batch)
+                for line, own in zip(batch, self._ask([line for _, line in batch]), strict=True):
+                    taught = _added(taught, file, line, own)
                 file.flush()
-                if taught.lines == before and (before == 0 or len(batch) == self.batch_size):
+                if taught.lines == before and asked <= len(new):
                     raise ModelError(f"The teacher failed for {len(batch)} lines in a row: {taught.error}")
         return taught
 
@@ -92,42 +99,51 @@ class Teaching:
         repeated = [line for line in lines for _ in range(self.candidates)]
         queries, texts = [line.query for line in repeated], [line.documents for line in repeated]
         replies = self.teacher.summarize(queries, texts, [self.max_tokens] * len(repeated))
+        if len(replies) != len(repeated):
+            raise ModelError(f"{self.teacher!r:.200} returned {len(replies)} summaries for {len(repeated)} texts")
         for start in range(0, len(repeated), self.candidates):
             yield list(replies[start : start + self.candidates])
 
 
-def _added(taught: Taught, file: TextIO, record: Mapping[str, Any], replies: Sequence[Summary]) -> Taught:
+def _added(taught: Taught, file: TextIO, line: Line, replies: Sequence[Summary]) -> Taught:
     """Writes a line with the replies that are summaries, if there is one, and counts."""
-    errors = [reply for reply in replies if isinstance(reply, Exception)]
+    record, candidates = line
+    errors = [reply for reply in replies if not isinstance(reply, str)]
     error = taught.error or (f"{type(errors[0]).__name__}: {errors[0]}" if errors else "")
     taught = taught._replace(failed=taught.failed + len(errors), error=error)
     if len(errors) == len(replies):
         return taught._replace(left=taught.left + 1)
-    known = record.get("summaries") or []
-    summaries = dict.fromkeys([*known, *(reply for reply in replies if isinstance(reply, str))])
+    summaries = dict.fromkeys([*candidates.summaries, *(reply for reply in replies if isinstance(reply, str))])
     file.write(json.dumps({**record, "summaries": list(summaries)}) + "\n")
     return taught._replace(lines=taught.lines + 1)
 
 
-def _missing(data: str | Path, done: Counter[str]) -> Iterator[Line]:
-    """Yields the lines of a file that are not done; of one that is there several times, those that are left."""
-    for record, line in read_records(data):
-        key = _key(record)
-        if done[key]:
-            done[key] -= 1
-        else:
-            yield record, line
+def _missing(lines: Sequence[Line], out: Path) -> tuple[list[Line], list[Line]]:
+    """Returns the lines that `out` does not have: those behind the last one that it has, and those before."""
+    done: defaultdict[str, list[set[str]]] = defaultdict(list)
+    for record, written in _written(out):
+        done[_key(record)].append(set(written.summaries))
+    new: list[Line] = []
+    failed: list[Line] = []
+    for record, line in lines:
+        found = next((own for own in done[_key(record)] if own.issuperset(line.summaries)), None)
+        if found is None:
+            new.append((record, line))
+            continue
+        done[_key(record)].remove(found)
+        failed, new = [*failed, *new], []
+    return new, failed
 
 
-def _done(path: Path) -> Counter[str]:
-    """Returns the keys of a file's lines, after cutting off one that was broken off; none if there is no file."""
+def _written(path: Path) -> Iterator[Line]:
+    """Yields the lines of a file, after cutting off one that was broken off; none if there is no file."""
     if not path.exists():
-        return Counter()
+        return
     data = path.read_bytes()
-    whole = data[: data.rfind(b"\n") + 1]
-    if len(whole) < len(data):
-        path.write_bytes(whole)
-    return Counter(_key(record) for record, _ in read_records(path))
+    whole = data.rfind(b"\n") + 1
+    if whole < len(data):
+        os.truncate(path, whole)
+    yield from read_records(path)
 
 
 def _key(record: Mapping[str, Any]) -> str:

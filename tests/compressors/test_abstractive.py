@@ -217,6 +217,25 @@ def test_written_until_it_fits() -> None:
     assert rounds(2, 1) == (1, 2)
 
 
+def test_a_later_round_that_fails_is_noted() -> None:
+    """Its error is among the notes, as are the chunks that there was no room for."""
+
+    @dataclass
+    class Failing:
+        calls: int = 0
+
+        def summarize(self, queries: Sequence[str], texts: Sequence[str], max_tokens: Sequence[int]) -> list[str]:
+            self.calls += 1
+            if self.calls > 1:
+                raise ValueError("pay your bill")
+            return [text.rpartition(" The")[0].rpartition(" The")[0] for text in texts]
+
+    chunking = Chunking(90, least=16)
+    stage = AbstractiveCompressor(Failing(), 20, chunking=chunking, fallback=EXTRACT, template=WORDS)
+    found = notes(stage.compress(QUERY, TOWNS))
+    assert (found["rounds"], found["chunks_left_out"], found["errors"]) == (1, 1, ["pay your bill"])
+
+
 def test_a_talkative_chunk_leaves_the_others_their_shares() -> None:
     """Where summaries are longer than they were to be, what is beyond its chunk's share gives way first."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from rag_compress import Chunking, Document, Segment
@@ -52,9 +54,25 @@ def test_shares() -> None:
 def test_the_smallest_share() -> None:
     """What is small or says little still gets `least`, as far as there is so much of it; the others have the rest."""
     shares = Chunking(least=20).allot(100, [1000, 30, 5], [1.0, 0.1, 1.0], [0.9, 0.0, 0.0])
-    assert shares == [75, 20, 5]
+    assert shares == [74, 20, 5]
     assert Chunking(least=20).allot(90, [10, 1000, 1000], [1, 1, 1], [1, 1, 1]) == [10, 40, 40]
     assert Chunking(least=20).allot(5, [10, 1000], [1, 1], [1, 2]) == [0, 5]
+    assert Chunking().allot(48, [3, 3, 400], [1, 1, 1], [0.9, 0.8, 0.7]) == [3, 3, 42]
+
+
+def test_nothing_is_left_over() -> None:
+    """Where chunks have room, all but a few tokens of the budget are shared out."""
+    draw = random.Random(0)
+    for _ in range(500):
+        sizes = [draw.randint(1, 300) for _ in range(draw.randint(1, 8))]
+        budget = draw.randint(1, 600)
+        relevance = [draw.random() for _ in sizes]
+        shares = Chunking().allot(budget, sizes, [draw.random() for _ in sizes], relevance)
+        assert sum(shares) <= budget
+        assert all(share <= size for share, size in zip(shares, sizes, strict=True))
+        assert all(share >= min(24, size, budget) for share, size in zip(shares, sizes, strict=True) if share)
+        room = sum(size for share, size in zip(shares, sizes, strict=True) if share)
+        assert sum(shares) > min(budget, room) - len(sizes)
 
 
 def test_the_least_relevant_give_way() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tiny_seq2seq import write_lines
@@ -69,6 +70,49 @@ def test_a_teacher_that_is_out_of_order(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="3 lines in a row"):
         Teaching(Teacher(), batch_size=3).teach(data, out)
     assert len(out.read_text().splitlines()) == 3
+
+
+def test_lines_that_fail_for_good(tmp_path: Path) -> None:
+    """They come last, and do not keep a run from its end."""
+    lines = [{"query": f"q{i}", "documents": [f"text {i}" if i % 2 else "fail"]} for i in range(12)]
+    data, out = write_lines(tmp_path / "in.jsonl", lines[:8]), tmp_path / "out.jsonl"
+    for _ in range(2):
+        assert Teaching(Teacher(), batch_size=2).teach(data, out).left == 4
+    again = Teacher()
+    assert Teaching(again, batch_size=2).teach(write_lines(data, lines), out) == Taught(2, 6, 6, "ValueError: no")
+    assert again.asked == ["fail", "text 9", "fail", "text 11", *["fail"] * 4]
+
+
+def test_files_that_are_kept_apart(tmp_path: Path) -> None:
+    """Lines that differ in their summaries are two; nothing is written over the questions, or into an archive."""
+    lines = [{"documents": ["d"], "summaries": [own]} for own in ("one", "two")]
+    data, out = write_lines(tmp_path / "in.jsonl", lines), tmp_path / "out.jsonl"
+    assert Teaching(Teacher()).teach(data, out) == Taught(2)
+    first, second = out.read_text().splitlines()
+    out.write_text(second + "\n")
+    assert Teaching(Teacher()).teach(data, out) == Taught(1)
+    assert out.read_text().splitlines() == [second, first]
+    for wrong in (data, tmp_path / "x.jsonl.gz"):
+        with pytest.raises(InvalidInput, match="another file"):
+            Teaching(Teacher()).teach(data, wrong)
+    whole = out.read_text()[:-1]
+    out.write_text(whole)
+    with pytest.raises(InvalidInput, match="cannot be read"):
+        Teaching(Teacher()).teach(tmp_path / "absent", out)
+    assert out.read_text() == whole
+
+
+@pytest.mark.parametrize("replies", [[], ["a", "b", "c"], [None]])
+def test_wrong_replies(tmp_path: Path, replies: list[Any]) -> None:
+    """A teacher replies to each text, with a text."""
+
+    class Wrong:
+        def summarize(self, queries: Sequence[str], texts: Sequence[str], max_tokens: Sequence[int]) -> list[Any]:
+            return replies
+
+    data = write_lines(tmp_path / "in.jsonl", [{"documents": ["d"]}])
+    with pytest.raises(ModelError):
+        Teaching(Wrong()).teach(data, tmp_path / "out.jsonl")
 
 
 def test_wrong_options() -> None:
