@@ -69,9 +69,8 @@ def unit_changed(sentence: str, material: Material) -> str | None:
 
 def date_changed(sentence: str, material: Material) -> str | None:
     """Puts another month, or another day of the week, in the place of one."""
-    found = [
-        (match, names) for names in (_MONTHS, _DAYS) for match in re.finditer(rf"\b(?:{'|'.join(names)})\b", sentence)
-    ]
+    kinds = [(names, re.compile(rf"\b(?:{'|'.join(names)})\b")) for names in (_MONTHS, _DAYS)]
+    found = [(match, names) for names, pattern in kinds for match in pattern.finditer(sentence)]
     if not found:
         return None
     match, names = material.rng.choice(found)

@@ -83,7 +83,7 @@ class _Processes:
 
     def submit(self, inputs: Sequence[Input]) -> Future[list[Outcome]]:
         """Starts to compress rows."""
-        with _signals_held():  # this is where the pool starts its processes
+        with _interrupts_held():  # this is where the pool starts its processes
             try:
                 return self._pool.submit(_compress, inputs)
             except BrokenProcessPool:
@@ -159,12 +159,12 @@ _WORKER: Worker
 
 
 @contextmanager
-def _signals_held() -> Iterator[None]:
-    """Makes processes that are started herein deaf to Ctrl-C and requests to terminate, which reach a whole group."""
+def _interrupts_held() -> Iterator[None]:
+    """Holds Ctrl-C, which reaches a whole group, back from processes that are started herein until they are ready."""
     if not hasattr(signal, "pthread_sigmask"):  # not on Windows
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
@@ -176,6 +176,8 @@ def _start(worker: Worker) -> None:
     global _WORKER  # noqa: PLW0603 - a process has no other place for what it is started with
     _WORKER = worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS"):
         os.environ.setdefault(name, "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

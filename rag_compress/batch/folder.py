@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from rag_compress.errors import JobError
-from rag_compress.stores.files import as_os_errors, filesystem, is_remote
+from rag_compress.stores.files import as_os_errors, filesystem, is_remote, split_scheme
 
 _JOB = "_job"
 
@@ -149,10 +149,23 @@ class JobFolder:
         """
         return self._json(f"{_JOB}/job.json")
 
-    def check_free(self) -> None:
-        """Raises `JobError` where there is no job, but something else."""
-        if self.settings() is None and self._names(""):
+    def check_free(self, *, restart: bool = False) -> None:
+        """Raises `JobError` where there is no job, but something else; to restart, a job that was altered will do."""
+        try:
+            found = self.settings()
+        except _AlteredPart:
+            if restart:
+                return
+            raise
+        if found is None and self._names(""):
             raise JobError(f"{self.address} is not empty and holds no job: choose another folder")
+
+    def place_of(self, source: str) -> str | None:
+        """Returns where a store on this machine is, as seen from the folder; `None` for any other."""
+        scheme, path = split_scheme(source)
+        if is_remote(source) or is_remote(self.address) or not Path(path).is_absolute():
+            return None
+        return scheme + os.path.relpath(path, os.path.realpath(self.address))
 
     def start(self, settings: Mapping[str, Any]) -> None:
         """Writes what the job is started with.
@@ -175,8 +188,9 @@ class JobFolder:
 
     def records(self) -> Iterator[dict[str, Any]]:
         """Yields the records of all parts that were ever finished, in order."""
-        for name in self._names(f"{_JOB}/records"):
-            record = self.record(int(name.removesuffix(".json")))
+        numbers = [name.removesuffix(".json") for name in self._names(f"{_JOB}/records")]
+        for number in filter(str.isdigit, numbers):  # NFS and editors leave files of their own
+            record = self.record(int(number))
             if record is not None:
                 yield record
 

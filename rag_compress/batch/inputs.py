@@ -33,8 +33,13 @@ class Input(NamedTuple):
 
     def content_hash(self) -> str:
         """Returns what changes whenever the question, a title or a text does."""
-        content = json.dumps([self.query, self.documents], ensure_ascii=True)
-        return hashlib.blake2b(content.encode("ascii"), digest_size=12).hexdigest()
+        return hash_of([self.query, self.documents])
+
+
+def hash_of(value: Any) -> str:
+    """Returns the hash of a value as JSON; of what JSON does not hold, as Python shows it."""
+    content = json.dumps(value, ensure_ascii=True, default=repr)
+    return hashlib.blake2b(content.encode("ascii"), digest_size=12).hexdigest()
 
 
 def read_input(row: Row, columns: Columns, query: str | None) -> Input:
@@ -65,6 +70,13 @@ def in_place(field: Any, value: Value) -> Value:
         return value
     pairs = zip(field, value, strict=True)
     return [{**item, _text_field(item): text} if isinstance(item, dict) else text for item, text in pairs]
+
+
+def texts_in(value: Value) -> Value:
+    """Returns the texts of what `in_place` made."""
+    if not isinstance(value, list | tuple):
+        return value
+    return [item.get(_text_field(item)) if isinstance(item, dict) else item for item in value]
 
 
 def _field(fields: Mapping[str, Any], name: str) -> Any:

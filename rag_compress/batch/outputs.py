@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from rag_compress.batch.folder import JobFolder
-from rag_compress.batch.inputs import Input, in_place, read_input
+from rag_compress.batch.inputs import Input, hash_of, in_place, read_input, texts_in
 from rag_compress.batch.tally import Tally
 from rag_compress.errors import InvalidInput
 from rag_compress.stores.jsonl import decode_lines, encode_lines
@@ -81,11 +81,16 @@ class Notes:
 
 def read_note(note: str | None) -> Mapping[str, Any]:
     """Returns what a note says; nothing if there is none, if it is not ours, or if it tells of an error."""
+    found = _parsed(note)
+    return found if {"content", "config", "tokens"} <= found.keys() else {}
+
+
+def _parsed(note: str | None) -> Mapping[str, Any]:
     try:
         found = json.loads(note or "{}")
     except (TypeError, ValueError):
         return {}
-    return found if isinstance(found, dict) and {"content", "config", "tokens"} <= found.keys() else {}
+    return found if isinstance(found, dict) else {}
 
 
 @dataclass(frozen=True)
@@ -118,13 +123,15 @@ class FileOutput:
         rows = iter(()) if content is None else self.store.decode(content)
         known = {note["content"]: (row, note) for row in rows if (note := read_note(row.note))}
 
-        def find(_: Row, content: Input) -> Done | None:
+        def find(row: Row, content: Input) -> Done | None:
             if not known:  # the first run needs no hash
                 return None
-            row, note = known.get(content.content_hash(), (None, {}))
-            if row is None or note["config"] != self.notes.config:
+            kept, note = known.get(content.content_hash(), (None, {}))
+            if kept is None or note["config"] != self.notes.config:
                 return None
-            return _kept(row, note)
+            if note.get("replaced"):  # only the texts are those of an earlier run, all else is the row's own
+                kept = kept._replace(value=in_place(row.fields[self.columns.text], texts_in(kept.value)))
+            return _kept(kept, note)
 
         return find
 
@@ -146,8 +153,8 @@ class FileOutput:
 class TableOutput:
     """The store itself: rows know what was made of them, so that the records of parts only count.
 
-    The note holds a hash of the result, too; where it replaces the text, in the place of the text's. So what is altered
-    later is noticed. `anew` computes other results again that an earlier run left.
+    The note holds a hash of the result, too, so that what is altered later is noticed, and a text that was replaced is
+    not compressed again, whatever the question. `anew` computes other results again that an earlier run left.
     """
 
     store: TableStore
@@ -161,14 +168,14 @@ class TableOutput:
         """Returns `None`: rows may have been changed or restored by others."""
         return None
 
-    def earlier(self, number: int, part: Part) -> Earlier:  # noqa: ARG002 - the rows have it all
+    def earlier(self, number: int, part: Part) -> Earlier:
         """Returns what stands beside each row.
 
         Raises:
             InvalidInput: Where results are to go stands something that no job has left there.
         """
         own = next((row for row in part.rows if row.value is not None and row.note is None), None)
-        if own is not None and self.mode is WriteMode.column:
+        if own is not None and self.mode is WriteMode.column and self.folder.record(number) is None:
             raise InvalidInput(
                 f"Row {own.id!r} has {own.value!r:.80} where the result would go: choose another name with --out-col"
             )
@@ -177,29 +184,34 @@ class TableOutput:
     def derive(self, row: Row, content: Input, value: Value, tokens: tuple[int, int]) -> Derived:
         """Returns what is stored for a result."""
         if self.mode is WriteMode.replace:
-            note = self.notes.of(_with(content, value).content_hash(), tokens, replaced=True)
+            left = _with(content, value).content_hash()
+            note = self.notes.of(left, tokens, replaced=True, result=hash_of(_listed(value)))
             return Derived(in_place(row.fields[self.columns.text], value), note)
-        return Derived(value, self.notes.of(content.content_hash(), tokens, result=_hash(value)))
+        return Derived(value, self.notes.of(content.content_hash(), tokens, result=hash_of(value)))
 
     def write(self, number: int, part: Part, done: Sequence[Done], tally: Tally) -> None:
         """Writes the rows that are new to the store, then the part's record."""
         pairs = zip(part.rows, done, strict=True)
         changed = [(row, each.derived) for row, each in pairs if each.fresh and each.derived != (row.value, row.note)]
+        changed = [(row, each) for row, each in changed if each.value is not None or not _is_replaced(row)]
         if changed:
             self.store.update(changed, replace=self.mode is WriteMode.replace)
         self.folder.commit(number, {"digest": None, "tally": tally.to_json()})
 
     def _find(self, row: Row, content: Input) -> Done | None:
         note = read_note(row.note)
-        if not note or note["content"] != content.content_hash():
+        if not note:
             return None
         replaces, same = self.mode is WriteMode.replace, note["config"] == self.notes.config
+        same = same and note["content"] == content.content_hash()
         if not note.get("replaced"):
-            stands = same and not replaces and not self.anew and note.get("result") == _hash(row.value)
+            stands = same and not replaces and not self.anew and note.get("result") == hash_of(row.value)
             return _kept(row, note) if stands else None
+        if note.get("result") != hash_of([text for _, text in content.documents]):
+            return None  # it has a new text
         if replaces and same:
             return _kept(row, note)
-        gone = "its text was replaced under other settings, and the original is gone"
+        gone = "its text was replaced under other settings or for another question, and the original is gone"
         return Done(Derived(None, row.note or ""), error=gone, fresh=False)  # what stands there stays
 
 
@@ -249,17 +261,24 @@ def make_output(
 
 def is_as_left(row: Row, columns: Columns, query: str | None) -> bool:
     """Returns whether a table's row holds the result that its note tells of."""
+    if "error" in _parsed(row.note):
+        return row.value is None
     note = read_note(row.note)
     if not note.get("replaced"):
-        return not note or bool(note.get("result") == _hash(row.value))
+        return bool(note.get("result") == hash_of(row.value))
     try:
         return bool(read_input(row, columns, query).content_hash() == note["content"])
     except InvalidInput:
         return False
 
 
-def _hash(value: Value) -> str:
-    return hashlib.blake2b(json.dumps(value).encode("ascii"), digest_size=12).hexdigest()
+def _is_replaced(row: Row) -> bool:
+    """Returns whether a row's text is a result; no error may take the place of the note that says so."""
+    return bool(read_note(row.note).get("replaced"))
+
+
+def _listed(value: Value) -> Value:
+    return value if isinstance(value, list) else [value]
 
 
 def _kept(row: Row, note: Mapping[str, Any]) -> Done:
@@ -269,5 +288,5 @@ def _kept(row: Row, note: Mapping[str, Any]) -> Done:
 
 def _with(row: Input, value: Value) -> Input:
     """Returns what would be read of a row whose text is its result."""
-    texts = value if row.listed else [value]
-    return row._replace(documents=tuple((title, text) for (title, _), text in zip(row.documents, texts, strict=True)))
+    pairs = zip(row.documents, _listed(value), strict=True)
+    return row._replace(documents=tuple((title, text) for (title, _), text in pairs))

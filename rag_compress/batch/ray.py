@@ -7,7 +7,9 @@ job is the same as with the local engine, and so are its results.
 from __future__ import annotations
 
 import os
+import signal
 import socket
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import cycle
@@ -78,10 +80,13 @@ class RayEngine:
         _check_reachable(self.address)
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         local: dict[str, Any] = {} if self.address else {"include_dashboard": False}
+        before = signal.getsignal(signal.SIGTERM)
         try:
             ray.init(address=self.address, log_to_driver=False, logging_level="ERROR", **local)
         except Exception as error:  # a node that starts too slowly is a bare one
             raise JobError(f"The Ray cluster {self.address or 'here'} cannot be reached: {error}") from error
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)  # Ray has put its own in its place
 
     def _count(self, ray: Any) -> int:
         """Returns how many actors to start: no more than there is room for, as Ray would wait for room for ever."""

@@ -22,6 +22,7 @@ from rag_compress.batch.tally import Finished, Tally
 from rag_compress.batch.worker import Outcome
 from rag_compress.checks import check_count
 from rag_compress.errors import InvalidInput, TooManyErrors
+from rag_compress.stores.files import STANDARD_INPUT
 from rag_compress.stores.protocol import Derived, FileStore, Part, Row, Store
 
 
@@ -65,6 +66,7 @@ class Run:
         watch: Is called after every part.
         progress: How far this run has come.
         stopped: Whether it was told to stop.
+        is_waiting: Whether it waits for standard input.
     """
 
     job: Job
@@ -76,6 +78,7 @@ class Run:
     watch: Callable[[Progress], None] = lambda _: None
     progress: Progress = field(init=False)
     stopped: bool = field(default=False, init=False)
+    is_waiting: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         if not 0 <= self.shard[0] < self.shard[1]:
@@ -101,7 +104,7 @@ class Run:
         _ = self.job.worker.stage  # what is wrong with the method shows before anything is written
         parts = iter(self.store.parts(self.job.part_rows))
         begun = list(islice(parts, 1))  # and whether there is such a store, with such columns
-        self.folder.check_free()
+        self.folder.check_free(restart=restart)
         with self.folder.locked():
             self._open(restart=restart)
             self._start, self.progress = time.perf_counter(), Progress(0, Tally(), None, 0.0)
@@ -117,8 +120,11 @@ class Run:
         self.stopped = True
 
     def _open(self, *, restart: bool) -> None:
-        wanted = self.job.settings
+        wanted = {**self.job.settings, "place": self.folder.place_of(self.job.source)}
         found = None if restart else self.folder.settings()
+        if found and wanted["place"] and found.get("place") == wanted["place"]:
+            found = found | {"source": wanted["source"]}  # the folder has moved with its store
+            self.folder.start(found)
         if restart:
             self.folder.clear()
         if found is None:
@@ -132,7 +138,7 @@ class Run:
     def _works(self, parts: Iterable[Part]) -> Iterator[Work[_Planned]]:
         """Yields the parts of this shard that are not finished."""
         self._parts = 0
-        for number, part in self._shared(parts):
+        for number, part in self._shared(self._read(parts)):
             if self.stopped:
                 return
             tally = self._output.finished(number, part)
@@ -142,6 +148,17 @@ class Run:
             else:
                 tally.fresh, tally.slowest = 0, []
                 self._advance(part, tally)
+
+    def _read(self, parts: Iterable[Part]) -> Iterator[Part]:
+        """Yields the parts, and notes when it waits for one from standard input, which may take for ever."""
+        parts = iter(parts)
+        while True:
+            self.is_waiting = self.job.source == STANDARD_INPUT
+            part = next(parts, None)
+            self.is_waiting = False
+            if part is None:
+                return
+            yield part
 
     def _shared(self, parts: Iterable[Part]) -> Iterator[tuple[int, Part]]:
         """Yields this shard's parts with their numbers.
@@ -185,12 +202,16 @@ class Run:
             tally.recall(Tally.from_json(record["tally"]), kept)
         self._output.write(planned.number, planned.part, done, tally)
         self._advance(planned.part, tally)
-        if self.max_errors is not None and self.progress.tally.errors > self.max_errors:
+        if self._has_too_many_errors:
             self.stop()
+
+    @property
+    def _has_too_many_errors(self) -> bool:
+        return self.max_errors is not None and self.progress.tally.errors > self.max_errors
 
     def _check_errors(self) -> None:
         tally = self.progress.tally
-        if self.max_errors is not None and tally.errors > self.max_errors:
+        if self._has_too_many_errors:
             raise TooManyErrors(f"{tally.errors} rows failed, more than {self.max_errors}, such as {tally.failed[-1:]}")
 
     def _put_together(self, planned: _Planned, outcomes: list[Outcome]) -> Iterator[Done]:

@@ -254,15 +254,19 @@ def _engine(how: Execution) -> Engine:
 @contextmanager
 def _stoppable(run: Run) -> Iterator[None]:
     """Stops a run on Ctrl-C, or on the request to terminate that cluster managers send; ends it on a second one."""
+    signals = 0
 
     def stop(*_: object) -> None:
-        if run.stopped:
+        nonlocal signals
+        signals += 1
+        if signals > 1 or run.is_waiting:
             raise KeyboardInterrupt
         run.stop()
         os.write(2, b"\nstopping after what is under way; once more stops at once\n" if shown else b"")
 
     shown = stderr.is_terminal  # written past its console, which may be in the middle of a line
-    before = [(number, signal.signal(number, stop)) for number in (signal.SIGINT, signal.SIGTERM)]
+    heard = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not signal.SIG_IGN]
+    before = [(number, signal.signal(number, stop)) for number in heard]
     try:
         yield
     finally:

@@ -16,7 +16,7 @@ from rag_compress.compressors.places import place_faults
 from rag_compress.text import Splitter, sentences
 from rag_compress.words import words
 
-_LONG_ACRONYM = 4
+_LONG_ACRONYM = 3
 """Shorter ones are spelled by chance in any text."""
 _CAPITALS = re.compile(r"[A-Z]{2,6}")
 

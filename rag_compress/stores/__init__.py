@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple, cast
 
 from rag_compress.errors import InvalidInput
-from rag_compress.stores.files import STANDARD_INPUT, decompress, files_of, is_remote
+from rag_compress.stores.files import STANDARD_INPUT, decompress, files_of, is_remote, split_scheme
 from rag_compress.stores.jsonl import SUFFIXES, JsonLines, decode_lines
 from rag_compress.stores.protocol import Columns, Row, Store
 
@@ -60,8 +59,9 @@ def absolute(address: str) -> str:
     """Returns an address as it holds from any working directory."""
     if address == STANDARD_INPUT or is_remote(address):
         return address
-    scheme = next((scheme for kind in _KINDS for scheme in kind.schemes if address.startswith(scheme)), "")
-    return scheme + os.path.abspath(address.removeprefix(scheme))  # noqa: PTH100 - which takes `..` out as well
+    scheme, name = split_scheme(address)
+    path = Path(name)
+    return f"{scheme}{path.resolve() if '..' in path.parts else path.absolute()}"
 
 
 def decode_part(name: str, content: bytes, columns: Columns) -> Iterator[Row]:

