@@ -9,11 +9,22 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from rag_compress.batch.folder import JobFolder
-from rag_compress.batch.inputs import Input, hash_of, in_place, read_input, texts_in
+from rag_compress.batch.inputs import Input, hash_of, in_place, texts_in
 from rag_compress.batch.tally import Tally
 from rag_compress.errors import InvalidInput
 from rag_compress.stores.jsonl import decode_lines, encode_lines
-from rag_compress.stores.protocol import Columns, Derived, FileStore, Part, Row, Store, TableStore, Value, WriteMode
+from rag_compress.stores.protocol import (
+    Columns,
+    Derived,
+    FileStore,
+    Part,
+    Row,
+    Store,
+    TableStore,
+    Value,
+    WriteMode,
+    parse_note,
+)
 
 
 class Done(NamedTuple):
@@ -81,16 +92,8 @@ class Notes:
 
 def read_note(note: str | None) -> Mapping[str, Any]:
     """Returns what a note says; nothing if there is none, if it is not ours, or if it tells of an error."""
-    found = _parsed(note)
+    found = parse_note(note)
     return found if {"content", "config", "tokens"} <= found.keys() else {}
-
-
-def _parsed(note: str | None) -> Mapping[str, Any]:
-    try:
-        found = json.loads(note or "{}")
-    except (TypeError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 @dataclass(frozen=True)
@@ -259,17 +262,13 @@ def make_output(
     return TableOutput(store, folder, mode, notes, columns, anew)
 
 
-def is_as_left(row: Row, columns: Columns, query: str | None) -> bool:
+def is_as_left(row: Row, columns: Columns) -> bool:
     """Returns whether a table's row holds the result that its note tells of."""
-    if "error" in _parsed(row.note):
+    if "error" in parse_note(row.note):
         return row.value is None
     note = read_note(row.note)
-    if not note.get("replaced"):
-        return bool(note.get("result") == hash_of(row.value))
-    try:
-        return bool(read_input(row, columns, query).content_hash() == note["content"])
-    except InvalidInput:
-        return False
+    value = _listed(texts_in(row.fields.get(columns.text))) if note.get("replaced") else row.value
+    return bool(note.get("result") == hash_of(value))
 
 
 def _is_replaced(row: Row) -> bool:

@@ -67,9 +67,9 @@ def check_job(folder: JobFolder, source: str | None = None) -> Iterator[str]:
             yield from _altered(folder, records[number])
     counted = sum(record["tally"]["rows"] for record in records.values())
     in_table = not any(record["file"] for record in records.values())  # a file is sealed as a whole
-    columns, query = Columns(**settings["columns"]), settings["query"]
+    columns = Columns(**settings["columns"])
     rows = _rows(folder, settings, source)
-    yield from _check_rows(rows, counted, lambda row: not in_table or is_as_left(row, columns, query))
+    yield from _check_rows(rows, counted, lambda row: not in_table or is_as_left(row, columns))
 
 
 def unfinished(folder: JobFolder) -> Iterator[str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from rag_compress.errors import InvalidInput, MissingExtra, StoreError
 from rag_compress.stores.files import find_files, open_file
-from rag_compress.stores.protocol import Columns, Derived, Part, Row, WriteMode, split
+from rag_compress.stores.protocol import Columns, Derived, Part, Row, WriteMode, parse_note, split
 
 
 @dataclass(frozen=True)
@@ -100,12 +100,11 @@ def decode_table(content: bytes, columns: Columns) -> Iterator[Row]:
     names = [name for name in dict.fromkeys(wanted) if name in table.column_names]
     for fields in table.select(names).to_pylist():
         note = fields.get(columns.note)
-        value = columns.text if '"replaced": true' in (note or "") else columns.out
-        yield Row(fields.get(columns.id), fields, None, note, None if _failed(note) else fields.get(value))
-
-
-def _failed(note: str | None) -> bool:
-    return note is None or '"error"' in note[:10]
+        said = parse_note(note)
+        name = columns.text if said.get("replaced") else columns.out
+        yield Row(
+            fields.get(columns.id), fields, None, note, fields.get(name) if said and "error" not in said else None
+        )
 
 
 def _plain(kind: Any) -> Any:

@@ -7,6 +7,7 @@ run knows what is still true.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -118,6 +119,18 @@ class Derived(NamedTuple):
 
     value: Value
     note: str
+
+
+def parse_note(note: Any) -> Mapping[str, Any]:
+    """Returns what a note says; what is no note says nothing.
+
+    Under `error` stands why there is no result, under `replaced` whether it took the place of the text.
+    """
+    try:
+        found = json.loads(note) if isinstance(note, str) else {}
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 class Store(Protocol):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rag_compress.errors import InvalidInput
-from rag_compress.stores.protocol import Columns, Part, Row, Value, split
+from rag_compress.stores.protocol import Columns, Part, Row, Value, parse_note, split
 
 Query = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
 
@@ -146,7 +146,7 @@ def as_text(value: Value) -> str | None:
 
 def _parsed(value: Any, fields: dict[str, Any], note: str | None, columns: Columns) -> Any:
     """Returns the result that stands in a row: a list of texts where the row has a list of documents."""
-    if isinstance(note, str) and '"replaced"' in note:
+    if parse_note(note).get("replaced"):
         return fields.get(columns.text)
     if not (isinstance(fields.get(columns.text), list) and isinstance(value, str)):
         return value
