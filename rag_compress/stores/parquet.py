@@ -102,9 +102,8 @@ def decode_table(content: bytes, columns: Columns) -> Iterator[Row]:
         note = fields.get(columns.note)
         said = parse_note(note)
         name = columns.text if said.get("replaced") else columns.out
-        yield Row(
-            fields.get(columns.id), fields, None, note, fields.get(name) if said and "error" not in said else None
-        )
+        value = fields.get(name) if said and "error" not in said else None
+        yield Row(fields.get(columns.id), fields, None, note, value)
 
 
 def _plain(kind: Any) -> Any:
