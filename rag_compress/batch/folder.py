@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from rag_compress.errors import JobError
-from rag_compress.stores.files import as_os_errors, filesystem, is_remote, split_scheme
+from rag_compress.stores.files import as_os_errors, filesystem, is_remote
 
 _JOB = "_job"
 
@@ -160,10 +160,9 @@ class JobFolder:
         if found is None and self._names(""):
             raise JobError(f"{self.address} is not empty and holds no job: choose another folder")
 
-    def place_of(self, source: str) -> str | None:
+    def place_of(self, scheme: str, path: str) -> str | None:
         """Returns where a store on this machine is, as seen from the folder; `None` for any other."""
-        scheme, path = split_scheme(source)
-        if is_remote(source) or is_remote(self.address) or not Path(path).is_absolute():
+        if is_remote(self.address) or not Path(path).is_absolute():
             return None
         return scheme + os.path.relpath(path, os.path.realpath(self.address))
 

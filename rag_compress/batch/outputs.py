@@ -130,7 +130,7 @@ class FileOutput:
             if not known:  # the first run needs no hash
                 return None
             kept, note = known.get(content.content_hash(), (None, {}))
-            if kept is None or note["config"] != self.notes.config:
+            if kept is None or note["config"] != self.notes.config or isinstance(kept.value, list) != content.listed:
                 return None
             if note.get("replaced"):  # only the texts are those of an earlier run, all else is the row's own
                 kept = kept._replace(value=in_place(row.fields[self.columns.text], texts_in(kept.value)))
@@ -210,7 +210,7 @@ class TableOutput:
         if not note.get("replaced"):
             stands = same and not replaces and not self.anew and note.get("result") == hash_of(row.value)
             return _kept(row, note) if stands else None
-        if note.get("result") != hash_of([text for _, text in content.documents]):
+        if "result" in note and note["result"] != hash_of([text for _, text in content.documents]):
             return None  # it has a new text
         if replaces and same:
             return _kept(row, note)
@@ -262,10 +262,10 @@ def make_output(
     return TableOutput(store, folder, mode, notes, columns, anew)
 
 
-def is_as_left(row: Row, columns: Columns) -> bool:
+def is_as_left(row: Row, columns: Columns, mode: WriteMode) -> bool:
     """Returns whether a table's row holds the result that its note tells of."""
     if "error" in parse_note(row.note):
-        return row.value is None
+        return row.value is None or mode is WriteMode.replace
     note = read_note(row.note)
     value = _listed(texts_in(row.fields.get(columns.text))) if note.get("replaced") else row.value
     return bool(note.get("result") == hash_of(value))

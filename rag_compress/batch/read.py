@@ -67,9 +67,9 @@ def check_job(folder: JobFolder, source: str | None = None) -> Iterator[str]:
             yield from _altered(folder, records[number])
     counted = sum(record["tally"]["rows"] for record in records.values())
     in_table = not any(record["file"] for record in records.values())  # a file is sealed as a whole
-    columns = Columns(**settings["columns"])
+    columns, mode = Columns(**settings["columns"]), WriteMode(settings["mode"])
     rows = _rows(folder, settings, source)
-    yield from _check_rows(rows, counted, lambda row: not in_table or is_as_left(row, columns))
+    yield from _check_rows(rows, counted, lambda row: not in_table or is_as_left(row, columns, mode))
 
 
 def unfinished(folder: JobFolder) -> Iterator[str]:

@@ -22,6 +22,7 @@ from rag_compress.batch.tally import Finished, Tally
 from rag_compress.batch.worker import Outcome
 from rag_compress.checks import check_count
 from rag_compress.errors import InvalidInput, TooManyErrors
+from rag_compress.stores import split_scheme
 from rag_compress.stores.files import STANDARD_INPUT
 from rag_compress.stores.protocol import Derived, FileStore, Part, Row, Store
 
@@ -102,7 +103,7 @@ class Run:
         if restart and self.shard[1] > 1:
             raise InvalidInput("A shard cannot start the whole job anew: remove its folder, then start every shard")
         _ = self.job.worker.stage  # what is wrong with the method shows before anything is written
-        parts = iter(self.store.parts(self.job.part_rows))
+        parts = self._read(self.store.parts(self.job.part_rows))
         begun = list(islice(parts, 1))  # and whether there is such a store, with such columns
         self.folder.check_free(restart=restart)
         with self.folder.locked():
@@ -120,17 +121,16 @@ class Run:
         self.stopped = True
 
     def _open(self, *, restart: bool) -> None:
-        wanted = {**self.job.settings, "place": self.folder.place_of(self.job.source)}
+        wanted, place = self.job.settings, self.folder.place_of(*split_scheme(self.job.source))
         found = None if restart else self.folder.settings()
-        if found and wanted["place"] and found.get("place") == wanted["place"]:
-            found = found | {"source": wanted["source"]}  # the folder has moved with its store
-            self.folder.start(found)
         if restart:
             self.folder.clear()
-        if found is None:
-            self.folder.start(wanted)
-        else:
-            check_settings(found, wanted, self.folder.address)
+        if found is not None:
+            known = {name: value for name, value in found.items() if name != "place"}
+            moved = place is not None and found.get("place") == place  # with its store, whose address is another
+            check_settings(known | {"source": wanted["source"]} if moved else known, wanted, self.folder.address)
+        if found != (record := {**wanted, "place": place}):
+            self.folder.start(record)
         self.folder.reopen()
         job = self.job
         self._output = make_output(self.store, self.folder, job.mode, job.config_hash, job.columns, anew=restart)
@@ -138,7 +138,7 @@ class Run:
     def _works(self, parts: Iterable[Part]) -> Iterator[Work[_Planned]]:
         """Yields the parts of this shard that are not finished."""
         self._parts = 0
-        for number, part in self._shared(self._read(parts)):
+        for number, part in self._shared(parts):
             if self.stopped:
                 return
             tally = self._output.finished(number, part)

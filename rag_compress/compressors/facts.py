@@ -62,7 +62,7 @@ class Facts:
         words: All its words, folded, as they are written; stems too.
         numbers: In order.
         ones: Units behind "one", but for a beginning with "One day", which may be any.
-        singles: Units behind "one", "a" or "an".
+        singles: Units behind "one", "a" or "an", "full", "single" or "whole".
         names: In order.
         openers: Capitalised words at its start, and at those of sentences within it, that may be names.
         named: The words of its names and openers.
@@ -186,7 +186,7 @@ _DIGITS = re.compile(
     r"(?P<tail>[ -]?(?:per cent|%|km/h|[A-Za-zµμ°]+))?"
 )
 _ONE = re.compile(r"\b(?:one|One(?! day\b))[- ]([a-z]+)")
-_SINGLE = re.compile(r"\b(?:one|an?)[- ]([a-z]+)")
+_SINGLE = re.compile(r"\b(?:(?:one|an?)[- ](?:(?:full|single|whole)[- ])?|(?:full|single|whole)[- ])(?=([a-z]+))")
 _NUMBER_WORD = re.compile(r"[A-Za-z]+(?:-[A-Za-z]+)?")
 _SCALES = {
     "thousand": 10**3,
@@ -312,7 +312,8 @@ _TOKEN = re.compile(r"\w+(?:['’\-/]\w+)*")
 _PART = re.compile(r"[^\W_]+(?:['’]s\b)?")
 _COMPOUND = re.compile(r"[-/']")
 _BETWEEN = re.compile(r"[\s\-/'\"“”‘’`]*")
-_CAPITALISED = re.compile(r"[A-Z][\w-]+(?:(?: (?:of|and|the|for|in|de|on|to))* [A-Z][\w-]+)+")
+_CAPITALISED = re.compile(r"(?<![\w-])[A-Z][\w-]++(?:(?: (?:of|and|the|for|in|de|on|to)\b){0,3} [A-Z][\w-]++)+")
+_LONGEST_RUN = 12
 _SENTENCE_START = re.compile(r"\A\W*|[.!?:]['\"”’)]*\s+\W*")
 _MONTH_OF = {short: month for month in MONTHS for short in (month[:3], month)} | {"sept": "september"}
 _HEADLINE = 0.85
@@ -379,6 +380,8 @@ def _goes_on(sentence: str, last: re.Match[str], following: re.Match[str]) -> bo
 def _acronyms(sentence: str) -> Iterator[str]:
     for run in _CAPITALISED.finditer(sentence):
         tokens = [token.casefold() for token in _TOKEN.findall(run.group())]
+        if len(tokens) > _LONGEST_RUN:  # a headline
+            continue
         for kept in (tokens, [token for token in tokens if token not in STOP_WORDS]):
             yield from (_initials(kept[first:]) for first in range(len(kept) - 1))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple, cast
 
 from rag_compress.errors import InvalidInput
-from rag_compress.stores.files import STANDARD_INPUT, decompress, files_of, is_remote, split_scheme
+from rag_compress.stores.files import STANDARD_INPUT, decompress, files_of, is_remote
 from rag_compress.stores.jsonl import SUFFIXES, JsonLines, decode_lines
 from rag_compress.stores.protocol import Columns, Row, Store
 
@@ -53,6 +53,13 @@ def open_store(address: str, table: str | None, columns: Columns) -> Store:
                 return _maker(kind)(bare, table, columns)
     kind = _kind_of_file(address)
     return _maker(kind)(address, table, columns)
+
+
+def split_scheme(address: str) -> tuple[str, str]:
+    """Returns what tells the kind of a store, such as `lancedb:`, and the rest; the first is empty for files."""
+    schemes = (scheme for kind in _KINDS for scheme in kind.schemes if not scheme.endswith("://"))
+    scheme = next((scheme for scheme in schemes if address.startswith(scheme)), "")
+    return scheme, address.removeprefix(scheme)
 
 
 def absolute(address: str) -> str:

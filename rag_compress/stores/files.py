@@ -22,12 +22,6 @@ def is_remote(address: str) -> bool:
     return "://" in address
 
 
-def split_scheme(address: str) -> tuple[str, str]:
-    """Returns what tells the kind of a store, such as `lancedb:`, and its path; the first is empty for files."""
-    scheme, colon, path = address.partition(":")
-    return (scheme + colon, path) if colon and scheme.isalpha() and len(scheme) > 1 else ("", address)
-
-
 def filesystem(address: str) -> tuple[Any, str]:
     """Returns fsspec's file system for a URL, and the path in it.
 

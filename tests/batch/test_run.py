@@ -427,7 +427,7 @@ def test_replaced_objects_keep_their_own_fields(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_has_moved(tmp_path: Path) -> None:
-    """With its store it goes on as before, alone it does not."""
+    """With its store, or alone, it goes on as before; with another store in its place it does not."""
     (tmp_path / "one").mkdir()
     run(write(tmp_path / "one" / "a.jsonl", TEXTS), tmp_path / "one" / "out")
     (tmp_path / "one").rename(tmp_path / "two")
@@ -436,8 +436,19 @@ def test_a_folder_that_has_moved(tmp_path: Path) -> None:
     assert settings is not None
     assert settings["source"] == str(tmp_path / "two" / "a.jsonl")
     (tmp_path / "two" / "out").rename(tmp_path / "out")
-    with pytest.raises(ChangedJob, match="place"):
-        run(tmp_path / "two" / "a.jsonl", tmp_path / "out")
+    assert run(tmp_path / "two" / "a.jsonl", tmp_path / "out").tally.fresh == 0
+    (tmp_path / "two" / "a.jsonl").rename(tmp_path / "a.jsonl")
+    with pytest.raises(ChangedJob, match="source"):
+        run(tmp_path / "a.jsonl", tmp_path / "out")
+
+
+def test_a_text_that_becomes_a_list(tmp_path: Path) -> None:
+    """It has another result, though it says the same."""
+    source, out = write(tmp_path / "a.jsonl", ["A river. x"]), tmp_path / "out"
+    for mode in (WriteMode.replace, WriteMode.column):
+        run(write(source, ["A river. x"]), out / mode.value, mode=mode)
+        assert run(write(source, [["A river. x"]]), out / mode.value, mode=mode).tally.fresh == 1
+        assert values(out / mode.value) == [["A river."]]
 
 
 def test_files_that_are_no_records(tmp_path: Path) -> None:

@@ -210,17 +210,18 @@ def test_two_signals(tmp_path: Path, workers: str) -> None:
 
 
 @pytest.mark.slow
-def test_a_signal_while_standard_input_is_idle(tmp_path: Path) -> None:
-    """It is heard."""
-    command = [sys.executable, "-m", "rag_compress", "run", "-", tmp_path / "out", *OPTIONS, "--part-rows", "1"]
+@pytest.mark.parametrize("rows", ["1", "3"])
+def test_a_signal_while_standard_input_is_idle(tmp_path: Path, rows: str) -> None:
+    """It is heard, before the first part is full and later."""
+    command = [sys.executable, "-m", "rag_compress", "run", "-", tmp_path / "out", *OPTIONS, "--part-rows", rows]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True) as process:
         assert process.stdin is not None
         process.stdin.write(b'{"text": "A river."}\n{"text": "A river."}\n')
         process.stdin.flush()
-        while not (tmp_path / "out" / "part-000000.jsonl").exists():
+        while rows == "1" and not (tmp_path / "out" / "part-000000.jsonl").exists():
             assert process.poll() is None
             time.sleep(0.05)
-        time.sleep(0.3)
+        time.sleep(0.5 if rows == "1" else 3)
         process.terminate()
         assert process.wait(timeout=60) == 130
 
@@ -244,6 +245,13 @@ def test_another_working_directory(run: Run, source: Path, tmp_path: Path, monke
     (tmp_path / "below" / source.name).write_text("{}")
     code, _, err = run("run", source.name, "../out", *OPTIONS)
     assert (code, "below" in err) == (4, True)
+
+
+def test_a_name_with_a_colon(run: Run, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is a file, unless what stands before is a kind of store."""
+    monkeypatch.chdir(tmp_path)
+    source.rename(tmp_path / "wiki:en.jsonl")
+    assert run("run", "wiki:en.jsonl", "out", *OPTIONS)[0] == 0
 
 
 def test_a_config_of_the_wrong_type(run: Run, source: Path, tmp_path: Path) -> None:

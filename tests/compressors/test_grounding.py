@@ -105,6 +105,12 @@ def test_any_text(summary: str) -> None:
     assert not any(verdict.holds for verdict in Grounding().check("The Loire is long.", []))
 
 
+def test_time_is_linear() -> None:
+    """A long token, or a long run of capitalised words, costs no more than others of their length."""
+    for text in ("ACGT" * 20_000, " ".join(["Ab", "Cd"] * 4000)):
+        assert not Grounding().check("The Loire is long.", [f"The gene reads {text} here."])[0].holds
+
+
 def test_options() -> None:
     """A threshold that is none is an error; one of 1 wants every word."""
     with pytest.raises(InvalidInput, match="min_support"):
@@ -206,6 +212,10 @@ def test_changed_facts(source: str, written: str) -> None:
         ("Exports rose and imports fell in 2019.", "Imports fell in 2019."),
         ("They form a group.", "They inform a group, and form it."),
         ("The flight takes one hour from Oslo.", "The flight takes an hour from Oslo."),
+        ("He signed a one-year contract with Milan.", "He signed a one-year contract with Milan."),
+        ("He signed a one-year contract with Milan.", "He signed a 1-year contract with Milan."),
+        ("The trial in Boston lasted a full year.", "The trial in Boston lasted one year."),
+        ("It took the whole week in Paris.", "It took one week in Paris."),
         ("Anna came home to Ulm in 1990.", "One day in 1990, Anna came home to Ulm."),
         ("The school is no longer open.", "The school is closed."),
         ("The team did not win the final.", "The team lost the final."),
