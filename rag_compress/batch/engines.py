@@ -102,10 +102,9 @@ class _Processes:
 
     def close(self) -> None:
         """Ends the processes; what they still do is lost."""
-        processes = list((self._pool._processes or {}).values())
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        for process in processes:
+        for process in list((self._pool._processes or {}).values()):
             process.kill()
+        self._pool.shutdown(wait=True, cancel_futures=True)  # or Python's own end meets pipes that are being closed
 
     def _started(self) -> ProcessPoolExecutor:
         spawn = multiprocessing.get_context("spawn")
