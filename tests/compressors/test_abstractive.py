@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -50,6 +50,19 @@ def notes(context: Context) -> dict[str, Any]:
     """Returns what the compressor noted."""
     found: dict[str, Any] = context.notes["abstractive"]
     return found
+
+
+@dataclass
+class Writer:
+    """Writes what a function makes of the number of the call and a text."""
+
+    reply: Callable[[int, str], str]
+    calls: int = 0
+
+    def summarize(self, queries: Sequence[str], texts: Sequence[str], max_tokens: Sequence[int]) -> list[str]:
+        """Returns the function's replies."""
+        self.calls += 1
+        return [self.reply(self.calls, text) for text in texts]
 
 
 @dataclass(frozen=True)
@@ -179,17 +192,10 @@ def test_chunks() -> None:
 
 def test_written_again() -> None:
     """What is still too long after its chunks were written is written once more as a whole."""
-
-    class Talkative:
-        calls = 0
-
-        def summarize(self, queries: Sequence[str], texts: Sequence[str], max_tokens: Sequence[int]) -> list[str]:
-            Talkative.calls += 1
-            return [text.partition("\n")[2].rpartition(" Its")[0] or "The Loire is in France." for text in texts]
-
-    stage = AbstractiveCompressor(Talkative(), 38, chunking=Chunking(45, least=4), fallback=EXTRACT, template=WORDS)
+    talkative = Writer(lambda _, text: text.partition("\n")[2].rpartition(" Its")[0] or "The Loire is in France.")
+    stage = AbstractiveCompressor(talkative, 38, chunking=Chunking(45, least=4), fallback=EXTRACT, template=WORDS)
     context = stage.compress(QUERY, [LOIRE, replace(LOIRE, id="again")])
-    assert Talkative.calls == 2
+    assert talkative.calls == 2
     assert notes(context)["rounds"] == 2
     assert [segment.text for segment in context.segments] == ["The Loire is in France."]
 
@@ -197,18 +203,12 @@ def test_written_again() -> None:
 def test_written_until_it_fits() -> None:
     """What becomes shorter is written once more, what does not is left."""
 
-    @dataclass
-    class Shortening:
-        shares: list[int]
-        calls: int = 0
-
-        def summarize(self, queries: Sequence[str], texts: Sequence[str], max_tokens: Sequence[int]) -> list[str]:
-            cut = [text.replace("\n", " ").rstrip(".").split(". ") for text in texts]
-            self.calls += 1
-            return [". ".join(each[: len(each) // self.shares[self.calls - 1]]) + "." for each in cut]
-
     def rounds(*shares: int) -> tuple[int, int]:
-        writer = Shortening(list(shares))
+        def shorten(call: int, text: str) -> str:
+            cut = text.replace("\n", " ").rstrip(".").split(". ")
+            return ". ".join(cut[: len(cut) // shares[call - 1]]) + "."
+
+        writer = Writer(shorten)
         stage = AbstractiveCompressor(writer, 30, chunking=Chunking(90, least=4), fallback=EXTRACT, template=WORDS)
         context = stage.compress(QUERY, TOWNS)
         return notes(context)["rounds"], writer.calls
@@ -220,30 +220,21 @@ def test_written_until_it_fits() -> None:
 def test_a_later_round_that_fails_is_noted() -> None:
     """Its error is among the notes, as are the chunks that there was no room for."""
 
-    @dataclass
-    class Failing:
-        calls: int = 0
-
-        def summarize(self, queries: Sequence[str], texts: Sequence[str], max_tokens: Sequence[int]) -> list[str]:
-            self.calls += 1
-            if self.calls > 1:
-                raise ValueError("pay your bill")
-            return [text.rpartition(" The")[0].rpartition(" The")[0] for text in texts]
+    def fail(call: int, text: str) -> str:
+        if call > 1:
+            raise ValueError("pay your bill")
+        return text.rpartition(" The")[0].rpartition(" The")[0]
 
     chunking = Chunking(90, least=16)
-    stage = AbstractiveCompressor(Failing(), 20, chunking=chunking, fallback=EXTRACT, template=WORDS)
+    stage = AbstractiveCompressor(Writer(fail), 20, chunking=chunking, fallback=EXTRACT, template=WORDS)
     found = notes(stage.compress(QUERY, TOWNS))
     assert (found["rounds"], found["chunks_left_out"], found["errors"]) == (1, 1, ["pay your bill"])
 
 
 def test_a_talkative_chunk_leaves_the_others_their_shares() -> None:
     """Where summaries are longer than they were to be, what is beyond its chunk's share gives way first."""
-
-    class Echo:
-        def summarize(self, queries: Sequence[str], texts: Sequence[str], max_tokens: Sequence[int]) -> list[str]:
-            return [text.rpartition(" The")[0] for text in texts]
-
-    stage = AbstractiveCompressor(Echo(), 40, chunking=Chunking(90, least=8), fallback=EXTRACT, template=WORDS)
+    echo = Writer(lambda _, text: text.rpartition(" The")[0])
+    stage = AbstractiveCompressor(echo, 40, chunking=Chunking(90, least=8), fallback=EXTRACT, template=WORDS)
     context = stage.compress(QUERY, TOWNS)
     assert len(WORDS.render_context(context).split()) <= 40
     assert notes(context)["over_budget"] == 10
@@ -308,17 +299,9 @@ def test_a_summary_that_does_not_fit_leaves_the_extract() -> None:
 
 def test_an_empty_second_round_does_not_undo_the_first() -> None:
     """Only the texts themselves can hold nothing that helps, not what was written from them."""
-
-    @dataclass
-    class Once:
-        asked: int = 0
-
-        def summarize(self, queries: Sequence[str], texts: Sequence[str], max_tokens: Sequence[int]) -> list[str]:
-            self.asked += 1
-            return ["" if self.asked > 1 else text.partition("\n")[2].partition(". ")[0] + "." for text in texts]
-
+    once = Writer(lambda call, text: "" if call > 1 else text.partition("\n")[2].partition(". ")[0] + ".")
     stage = AbstractiveCompressor(
-        Once(), max_tokens=10, chunking=Chunking(max_tokens=15), fallback=EXTRACT, template=WORDS
+        once, max_tokens=10, chunking=Chunking(max_tokens=15), fallback=EXTRACT, template=WORDS
     )
     assert stage.compress(QUERY, [LOIRE, RHINE]).segments
 
