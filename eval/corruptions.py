@@ -27,6 +27,7 @@ _UNITS: dict[str, str] = dict(pair.split("/") for pair in _PAIRS.split())
 _UNIT = re.compile(rf"\d(?:\s|-)?(?P<unit>{'|'.join(map(re.escape, _UNITS))})(?!\w)", re.IGNORECASE)
 _MONTHS = "January February March April May June July August September October November December".split()
 _DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
+_CALENDAR = [(names, re.compile(rf"\b(?:{'|'.join(names)})\b")) for names in (_MONTHS, _DAYS)]
 _QUOTATION = re.compile(r"[\"“]([^\"“”]{5,200})[\"”]")
 _WORD = re.compile(r"[A-Za-z]{3,}")
 
@@ -69,8 +70,7 @@ def unit_changed(sentence: str, material: Material) -> str | None:
 
 def date_changed(sentence: str, material: Material) -> str | None:
     """Puts another month, or another day of the week, in the place of one."""
-    kinds = [(names, re.compile(rf"\b(?:{'|'.join(names)})\b")) for names in (_MONTHS, _DAYS)]
-    found = [(match, names) for names, pattern in kinds for match in pattern.finditer(sentence)]
+    found = [(match, names) for names, pattern in _CALENDAR for match in pattern.finditer(sentence)]
     if not found:
         return None
     match, names = material.rng.choice(found)

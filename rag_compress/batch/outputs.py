@@ -26,6 +26,9 @@ from rag_compress.stores.protocol import (
     parse_note,
 )
 
+Record = Mapping[str, Any]
+"""What the folder keeps of a part that was finished."""
+
 
 class Done(NamedTuple):
     """A row that is finished.
@@ -50,12 +53,12 @@ class Done(NamedTuple):
 class Output(Protocol):
     """A place for results."""
 
-    def finished(self, number: int, part: Part) -> Tally | None:
+    def finished(self, record: Record | None, part: Part) -> Tally | None:
         """Returns the tally of a part that is finished and still as it was, otherwise `None`."""
         ...
 
-    def earlier(self, number: int, part: Part) -> Earlier:
-        """Returns what an earlier run made of the rows of a part."""
+    def earlier(self, record: Record | None, part: Part) -> Earlier:
+        """Returns what an earlier run, which left this record, made of the rows of a part."""
         ...
 
     def derive(self, row: Row, content: Input, value: Value, tokens: tuple[int, int]) -> Derived:
@@ -110,18 +113,16 @@ class FileOutput:
     notes: Notes
     columns: Columns
 
-    def finished(self, number: int, part: Part) -> Tally | None:
+    def finished(self, record: Record | None, part: Part) -> Tally | None:
         """Returns the tally of a part without errors whose rows have not changed."""
-        record = self.folder.record(number)
         if record is None or record["digest"] != self.store.digest(part) or record["tally"]["errors"]:
             return None
         if self.folder.content_as_left(record) is None:
             return None
         return Tally.from_json(record["tally"])
 
-    def earlier(self, number: int, part: Part) -> Earlier:  # noqa: ARG002 - the file has it all
+    def earlier(self, record: Record | None, part: Part) -> Earlier:  # noqa: ARG002 - the file has it all
         """Returns what the part's file holds, by content."""
-        record = self.folder.record(number)
         content = self.folder.content_as_left(record) if record else None
         rows = iter(()) if content is None else self.store.decode(content)
         known = {note["content"]: (row, note) for row in rows if (note := read_note(row.note))}
@@ -167,18 +168,18 @@ class TableOutput:
     columns: Columns
     anew: bool = False
 
-    def finished(self, number: int, part: Part) -> Tally | None:  # noqa: ARG002 - the rows have to be looked at
+    def finished(self, record: Record | None, part: Part) -> Tally | None:  # noqa: ARG002 - the rows have to be looked at
         """Returns `None`: rows may have been changed or restored by others."""
         return None
 
-    def earlier(self, number: int, part: Part) -> Earlier:
+    def earlier(self, record: Record | None, part: Part) -> Earlier:
         """Returns what stands beside each row.
 
         Raises:
             InvalidInput: Where results are to go stands something that no job has left there.
         """
         own = next((row for row in part.rows if row.value is not None and row.note is None), None)
-        if own is not None and self.mode is WriteMode.column and self.folder.record(number) is None:
+        if own is not None and self.mode is WriteMode.column and record is None:
             raise InvalidInput(
                 f"Row {own.id!r} has {own.value!r:.80} where the result would go: choose another name with --out-col"
             )
@@ -195,8 +196,7 @@ class TableOutput:
     def write(self, number: int, part: Part, done: Sequence[Done], tally: Tally) -> None:
         """Writes the rows that are new to the store, then the part's record."""
         pairs = zip(part.rows, done, strict=True)
-        changed = [(row, each.derived) for row, each in pairs if each.fresh and each.derived != (row.value, row.note)]
-        changed = [(row, each) for row, each in changed if each.value is not None or not _is_replaced(row)]
+        changed = [(row, each.derived) for row, each in pairs if each.fresh and _changes(row, each.derived)]
         if changed:
             self.store.update(changed, replace=self.mode is WriteMode.replace)
         self.folder.commit(number, {"digest": None, "tally": tally.to_json()})
@@ -271,9 +271,11 @@ def is_as_left(row: Row, columns: Columns, mode: WriteMode) -> bool:
     return bool(note.get("result") == hash_of(value))
 
 
-def _is_replaced(row: Row) -> bool:
-    """Returns whether a row's text is a result; no error may take the place of the note that says so."""
-    return bool(read_note(row.note).get("replaced"))
+def _changes(row: Row, derived: Derived) -> bool:
+    """Returns whether a row is to be written; no error may take the place of a note that says "replaced"."""
+    if derived.value is None and read_note(row.note).get("replaced"):
+        return False
+    return derived != (row.value, row.note)
 
 
 def _listed(value: Value) -> Value:

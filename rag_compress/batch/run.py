@@ -17,7 +17,7 @@ from rag_compress.batch.engines import Engine, LocalEngine, Work
 from rag_compress.batch.folder import JobFolder
 from rag_compress.batch.inputs import Input, read_input
 from rag_compress.batch.job import Job, check_settings
-from rag_compress.batch.outputs import Done, Notes, make_output
+from rag_compress.batch.outputs import Done, Notes, Record, make_output
 from rag_compress.batch.tally import Finished, Tally
 from rag_compress.batch.worker import Outcome
 from rag_compress.checks import check_count
@@ -141,9 +141,10 @@ class Run:
         for number, part in self._shared(parts):
             if self.stopped:
                 return
-            tally = self._output.finished(number, part)
+            record = self.folder.record(number)
+            tally = self._output.finished(record, part)
             if tally is None:
-                planned = self._plan(number, part)
+                planned = self._plan(_Planned(number, part, record))
                 yield Work(planned.inputs, planned)
             else:
                 tally.fresh, tally.slowest = 0, []
@@ -176,11 +177,10 @@ class Run:
             elif number % of == own:
                 yield number, part
 
-    def _plan(self, number: int, part: Part) -> _Planned:
-        """Returns what is to be computed of a part, and what is known already."""
-        planned = _Planned(number, part)
-        earlier = self._output.earlier(number, part)
-        for row in part.rows:
+    def _plan(self, planned: _Planned) -> _Planned:
+        """Returns a part with what is to be computed of it, and what is known already."""
+        earlier = self._output.earlier(planned.record, planned.part)
+        for row in planned.part.rows:
             try:
                 content = read_input(row, self.job.columns, self.job.query)
                 done = earlier(row, content)
@@ -197,9 +197,9 @@ class Run:
     def _commit(self, planned: _Planned, outcomes: list[Outcome]) -> None:
         done = list(self._put_together(planned, outcomes))
         tally = Tally.of(_finished(row, each) for row, each in zip(planned.part.rows, done, strict=True))
-        if record := self.folder.record(planned.number):
+        if planned.record is not None:
             kept = {str(row.id) for row, each in zip(planned.part.rows, done, strict=True) if not each.fresh}
-            tally.recall(Tally.from_json(record["tally"]), kept)
+            tally.recall(Tally.from_json(planned.record["tally"]), kept)
         self._output.write(planned.number, planned.part, done, tally)
         self._advance(planned.part, tally)
         if self._has_too_many_errors:
@@ -236,10 +236,14 @@ class Run:
 
 @dataclass
 class _Planned:
-    """A part on its way: for each row what is known of it, `None` for the rows whose inputs are to be computed."""
+    """A part on its way: for each row what is known of it, `None` for the rows whose inputs are to be computed.
+
+    `record` is what an earlier run left of it.
+    """
 
     number: int
     part: Part
+    record: Record | None
     known: list[Done | None] = field(default_factory=list)
     inputs: list[Input] = field(default_factory=list)
 

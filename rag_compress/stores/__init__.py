@@ -46,17 +46,12 @@ def open_store(address: str, table: str | None, columns: Columns) -> Store:
         StoreError: There is nothing at the address.
         MissingExtra: The package for this kind of store is not installed.
     """
-    for kind in _KINDS:
-        for scheme in kind.schemes:
-            if address.startswith(scheme):
-                bare = address if scheme.endswith("://") else address.removeprefix(scheme)
-                return _maker(kind)(bare, table, columns)
-    kind = _kind_of_file(address)
-    return _maker(kind)(address, table, columns)
+    kind = next((kind for kind in _KINDS if address.startswith(kind.schemes)), None) or _kind_of_file(address)
+    return _maker(kind)(split_scheme(address)[1], table, columns)
 
 
 def split_scheme(address: str) -> tuple[str, str]:
-    """Returns what tells the kind of a store, such as `lancedb:`, and the rest; the first is empty for files."""
+    """Returns what tells the kind of a store, such as `lancedb:`, and the rest; the first is empty elsewhere."""
     schemes = (scheme for kind in _KINDS for scheme in kind.schemes if not scheme.endswith("://"))
     scheme = next((scheme for scheme in schemes if address.startswith(scheme)), "")
     return scheme, address.removeprefix(scheme)

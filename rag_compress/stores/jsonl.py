@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 from rag_compress.errors import InvalidInput
 from rag_compress.stores.files import STANDARD_INPUT, compress, decompress, find_files, open_file
-from rag_compress.stores.protocol import Columns, Derived, Part, Row, WriteMode, split
+from rag_compress.stores.protocol import Columns, Derived, Part, Row, WriteMode, split, value_of
 from rag_compress.tokens import SURROGATE
 
 SUFFIXES = (".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz", ".jsonl.zst", ".ndjson.zst")
@@ -104,8 +104,7 @@ def decode_lines(content: bytes, columns: Columns) -> Iterator[Row]:
     for line in content.split(b"\n")[:-1]:
         record = json.loads(line)
         note = record.get(columns.note)
-        failed = bool(note) and "error" in note
-        value = None if failed else record.get(columns.text if note and note.get("replaced") else columns.out)
+        value = value_of(record, note or {}, columns)
         yield Row(record.get(columns.id), record, None, json.dumps(note) if note else None, value)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from rag_compress.errors import InvalidInput, MissingExtra, StoreError
 from rag_compress.stores.files import find_files, open_file
-from rag_compress.stores.protocol import Columns, Derived, Part, Row, WriteMode, parse_note, split
+from rag_compress.stores.protocol import Columns, Derived, Part, Row, WriteMode, parse_note, split, value_of
 
 
 @dataclass(frozen=True)
@@ -100,10 +100,7 @@ def decode_table(content: bytes, columns: Columns) -> Iterator[Row]:
     names = [name for name in dict.fromkeys(wanted) if name in table.column_names]
     for fields in table.select(names).to_pylist():
         note = fields.get(columns.note)
-        said = parse_note(note)
-        name = columns.text if said.get("replaced") else columns.out
-        value = fields.get(name) if said and "error" not in said else None
-        yield Row(fields.get(columns.id), fields, None, note, value)
+        yield Row(fields.get(columns.id), fields, None, note, value_of(fields, parse_note(note), columns))
 
 
 def _plain(kind: Any) -> Any:

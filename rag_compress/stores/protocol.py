@@ -133,6 +133,13 @@ def parse_note(note: Any) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+def value_of(fields: Mapping[str, Any], said: Mapping[str, Any], columns: Columns) -> Value:
+    """Returns the result in a row of a job's file, `None` where its note says that there is none, or says nothing."""
+    if not said or "error" in said:
+        return None
+    return fields.get(columns.text if said.get("replaced") else columns.out)
+
+
 class Store(Protocol):
     """What every store can do. It is made by a function of its address, its table and the columns."""
 

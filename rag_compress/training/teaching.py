@@ -126,12 +126,14 @@ def _missing(lines: Sequence[Line], out: Path) -> tuple[list[Line], list[Line]]:
     new: list[Line] = []
     failed: list[Line] = []
     for record, line in lines:
-        found = next((own for own in done[_key(record)] if own.issuperset(line.summaries)), None)
+        alike = done[_key(record)]
+        found = next((own for own in alike if own.issuperset(line.summaries)), None)
         if found is None:
             new.append((record, line))
             continue
-        done[_key(record)].remove(found)
-        failed, new = [*failed, *new], []
+        alike.remove(found)
+        failed += new
+        new = []
     return new, failed
 
 
