@@ -27,6 +27,7 @@ _SUFFIXES = ("able", "ible", "al", "ent", "ant", "ive", "ate", "ect", "ure", "ar
 """Of words that such a prefix turns round; "form" and "inform" are no opposites."""
 _SAME = frozenset({"valuable", "flammable"})
 _REACH, _LEAST_LETTERS = 3, 4
+_NOTHING = (frozenset[str](), frozenset[str]())
 
 
 def opposites(said: Facts, known: Sequence[Facts]) -> Iterator[str]:
@@ -37,12 +38,13 @@ def opposites(said: Facts, known: Sequence[Facts]) -> Iterator[str]:
     """
     held = frozenset().union(*(facts.words for facts in known))
     for place, token in enumerate(said.tokens):
-        if token.word in held or not held.isdisjoint((*words(token.word), *_likes().get(token.word, ()))):
+        alike, opposed = _table().get(token.word, _NOTHING)
+        if token.word in held or not held.isdisjoint((*words(token.word), *alike)):
             continue
         for other_place, other in enumerate(known[0].tokens):
             if (
                 other.word not in said.words
-                and _are_opposite(token.word, other.word)
+                and (other.word in opposed or _is_denied(token.word, other.word) or _is_denied(other.word, token.word))
                 and _is_negated(token, said) == _is_negated(other, known[0])
                 and not _around(said.tokens, place).isdisjoint(_around(known[0].tokens, other_place))
             ):
@@ -59,10 +61,6 @@ def _around(tokens: Sequence[Token], place: int) -> set[str]:
     return {token.word for token in near if token.word not in STOP_WORDS}
 
 
-def _are_opposite(one: str, other: str) -> bool:
-    return other in _table().get(one, ()) or _is_denied(one, other) or _is_denied(other, one)
-
-
 def _is_denied(one: str, other: str) -> bool:
     """Returns whether one word is the other behind a prefix that denies."""
     if len(other) < _LEAST_LETTERS or not one.endswith(other) or other in _SAME:
@@ -72,19 +70,10 @@ def _is_denied(one: str, other: str) -> bool:
 
 
 @cache
-def _sides() -> list[tuple[frozenset[str], frozenset[str]]]:
-    pairs = (group.split("/") for group in _GROUPS.split(";"))
-    return [(frozenset(one.split()), frozenset(other.split())) for one, other in pairs]
-
-
-@cache
-def _table() -> dict[str, frozenset[str]]:
-    """Returns the opposites of each word."""
-    found = [(a, other) for one, other in _sides() for a in one] + [(b, one) for one, other in _sides() for b in other]
-    return dict(found)
-
-
-@cache
-def _likes() -> dict[str, frozenset[str]]:
-    """Returns the words that mean the same as each word."""
-    return {word: side for pair in _sides() for side in pair for word in side}
+def _table() -> dict[str, tuple[frozenset[str], frozenset[str]]]:
+    """Returns for each word those that mean the same, and its opposites."""
+    found: dict[str, tuple[frozenset[str], frozenset[str]]] = {}
+    for group in _GROUPS.split(";"):
+        one, other = (frozenset(side.split()) for side in group.split("/"))
+        found |= dict.fromkeys(one, (one, other)) | dict.fromkeys(other, (other, one))
+    return found
