@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
-from math import log
+from math import fsum, log
 from typing import NamedTuple
 
 from rag_compress.checks import check_count, check_number
@@ -129,18 +129,18 @@ class _Alignment(NamedTuple):
     def align(self, sentence: str, min_gain: float, most: int) -> tuple[tuple[int, ...], float]:
         """Returns the sources of a sentence, the best first, and the share of its weight that they hold."""
         weights = {word: log(1 + len(self.bags) / (self.frequency[word] + 0.5)) for word in content_words(sentence)}
-        total = sum(weights.values())
+        total = fsum(weights.values())  # the same in any order, so that ties are
         missing = dict(weights)
         chosen: list[int] = []
         while missing and len(chosen) < most:
-            gains = [sum(missing[word] for word in missing.keys() & bag) for bag in self.bags]
+            gains = [fsum(missing[word] for word in missing.keys() & bag) for bag in self.bags]
             best = max(range(len(gains)), key=lambda i: (gains[i], -i), default=None)
             if best is None or gains[best] <= 0 or (chosen and gains[best] < min_gain * total):
                 break
             chosen.append(best)
             for word in self.bags[best]:
                 missing.pop(word, None)
-        return tuple(chosen), 1 - sum(missing.values()) / total if total else 0.0
+        return tuple(chosen), 1 - fsum(missing.values()) / total if total else 0.0
 
 
 def _faults(sentence: str, sources: Sequence[str], alignment: _Alignment) -> Iterator[str]:

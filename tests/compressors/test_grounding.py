@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from rag_compress import Grounding
@@ -103,6 +107,27 @@ def test_any_text(summary: str) -> None:
     """Any text gets a verdict, and none stands without a source."""
     assert not any(verdict.holds for verdict in Grounding().check(summary, SOURCES))
     assert not any(verdict.holds for verdict in Grounding().check("The Loire is long.", []))
+
+
+def test_the_same_in_every_process() -> None:
+    """Of sources that hold as much, the first is taken, in whatever order a process goes through sets of words."""
+    code = (
+        "from rag_compress import Grounding\n"
+        "words = [f'w{i}x' for i in range(40)]\n"
+        "sources = [' '.join(words[i::4] + words[i + 1::4]) for i in range(3)]\n"
+        "sources += [' '.join(s.split()[::-1]) for s in sources]\n"
+        "print([v.sources for v in Grounding().check(' '.join(words) + '.', sources)])\n"
+    )
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONHASHSEED": str(seed)},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for seed in range(6)
+    }
+    assert len(found) == 1
 
 
 def test_time_is_linear() -> None:
