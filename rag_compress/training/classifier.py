@@ -4,8 +4,9 @@ The loss of a step is the sum of
 
 * binary cross-entropy over the sentences whose label is known (Provence trains on tokens alike; padding, query and
   title never count),
-* softmax cross-entropy of each evidence sentence against all sentences of the query's passages that are none, and
-* binary cross-entropy over the passages.
+* softmax cross-entropy of each evidence sentence against all sentences of the query's passages that are none,
+* binary cross-entropy over the passages, and
+* the divergence from a teacher's distribution over the query's sentences, where the data has a teacher's logits.
 
 What cannot be known is left out: a passage in another window than its evidence is not called irrelevant.
 """
@@ -13,6 +14,7 @@ What cannot be known is left out: a passage in another window than its evidence 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
@@ -52,7 +54,9 @@ class Schedule:
         listwise: The weight of the cross-entropy between a query's sentences.
         passages: The weight of the cross-entropy over passages.
         lexical: How many times the BM25 score is added to a sentence's logit.
+        distilled: The weight of the divergence from a teacher.
         freeze_embeddings: Whether the token embeddings stay as they are.
+        frozen: A regular expression; parameters whose name it matches anywhere stay as they are, too.
     """
 
     steps: int = 3000
@@ -66,7 +70,9 @@ class Schedule:
     listwise: float = 0.5
     passages: float = 0.5
     lexical: float = 8.0
+    distilled: float = 1.0
     freeze_embeddings: bool = True
+    frozen: str | None = None
 
     def rate(self, step: int) -> float:
         """Returns the learning rate of a step, counted from 0."""
@@ -175,6 +181,9 @@ class _Run(TrainingRun):
             self.network.load_state_dict(read_checkpoint(options.start, options.device)["network"])
         if options.schedule.freeze_embeddings:
             self.network.encoder.get_input_embeddings().requires_grad_(requires_grad=False)
+        for name, parameter in self.network.named_parameters():
+            if options.schedule.frozen and re.search(options.schedule.frozen, name):
+                parameter.requires_grad_(requires_grad=False)
         self.cutter = WindowCutter(encoder_tokenizer(options.encoder), options.max_tokens)
         self.learning = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
         self.pool = ThreadPoolExecutor(options.workers, initializer=_one_thread if options.workers > 1 else None)
@@ -228,7 +237,8 @@ class _Run(TrainingRun):
         outputs = [_forward(self.network, batch, device) for batch in batches]
         sentences, passages = (torch.cat(part) for part in zip(*outputs, strict=True))
         losses = losses_of(sentences, passages, targets, schedule.lexical)
-        loss = losses[0] + schedule.listwise * losses[1] + schedule.passages * losses[2]
+        weights = (1.0, schedule.listwise, schedule.passages, schedule.distilled)
+        loss = sum(weight * part for weight, part in zip(weights, losses, strict=True))
         gradients = torch.autograd.grad(loss, self.learning, allow_unused=True, materialize_grads=True)
         return gradients, [part.item() for part in losses]
 
@@ -329,7 +339,8 @@ def _groups(learning: Sequence[torch.nn.Parameter], weight_decay: float) -> list
 
 def _teaches(targets: Sequence[Target]) -> bool:
     """Returns whether there is something to learn: a labelled sentence, or passages that differ."""
-    return any(not np.isnan(target.labels).all() for target in targets) or len({target.gold for target in targets}) > 1
+    known = any(not np.isnan(array).all() for target in targets for array in (target.labels, target.logits))
+    return known or len({target.gold for target in targets}) > 1
 
 
 def _one_thread() -> None:

@@ -2,7 +2,8 @@
 
 One object a line: `query`, and `contexts` with `text`, `title`, `sentences` (`[[start, end], ...]`, character offsets),
 `evidence` (indices of the sentences that support the answer; `null`: not labelled; `[]`: none), `gold` (whether the
-passage holds the answer; `null`: not known) and optionally `teacher` (a probability for each sentence).
+passage holds the answer; `null`: not known) and optionally `teacher` (a probability for each sentence) or
+`teacher_logits` (any numbers, higher for better sentences).
 """
 
 from __future__ import annotations
@@ -31,11 +32,13 @@ class LabelledPassage(NamedTuple):
         passage: What the model reads.
         labels: float32 `(sentences,)` in [0, 1]: how sure it is that the sentence is evidence; `None`: not known.
         gold: Whether the passage helps to answer; `None`: not known.
+        logits: float32 `(sentences,)`, a teacher's; `None`: there is none.
     """
 
     passage: Passage
     labels: NDArray[np.float32] | None
     gold: bool | None
+    logits: NDArray[np.float32] | None = None
 
 
 class Example(NamedTuple):
@@ -182,7 +185,16 @@ def _labelled(context: Mapping[str, Any]) -> LabelledPassage:
     if labels is None and gold is False:
         labels = np.zeros(len(sentences), np.float32)
     passage = Passage(context.get("title") or "", text, sentences)
-    return LabelledPassage(passage, labels, gold)
+    return LabelledPassage(passage, labels, gold, _logits(context, len(sentences)))
+
+
+def _logits(context: Mapping[str, Any], sentences: int) -> NDArray[np.float32] | None:
+    if context.get("teacher_logits") is None:
+        return None
+    logits = np.array(context["teacher_logits"], np.float32)
+    if logits.shape != (sentences,) or not np.isfinite(logits).all():
+        raise ValueError(f"teacher_logits must be {sentences} finite numbers")
+    return logits
 
 
 def _chosen(example: Example, source: Source, rng: np.random.Generator, foreign: Passage | None) -> Example:

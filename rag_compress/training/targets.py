@@ -13,6 +13,9 @@ from rag_compress.models.windows import Reading, Window, WindowCutter
 from rag_compress.scorers.lexical import LexicalScorer
 from rag_compress.training.examples import Example, LabelledPassage
 
+_TEMPERATURE = 2.0
+"""What a teacher's logits are divided by, so that the order of the lesser sentences counts too."""
+
 
 class Target(NamedTuple):
     """A window with what the model should say about it.
@@ -21,6 +24,7 @@ class Target(NamedTuple):
         window: The tokens.
         ranges: The tokens `[start, end)` of each labelled or unknown sentence, within the window.
         labels: float32 `(sentences,)` in [0, 1], NaN where not known.
+        logits: float32 `(sentences,)`, a teacher's, NaN where there is none.
         lexical: float32 `(sentences,)`, BM25 scores as the scorer will see them.
         gold: Whether the window helps to answer: 1, 0, or NaN where not known.
         query: The number of the query within the step.
@@ -29,6 +33,7 @@ class Target(NamedTuple):
     window: Window
     ranges: list[tuple[int, int]]
     labels: NDArray[np.float32]
+    logits: NDArray[np.float32]
     lexical: NDArray[np.float32]
     gold: float
     query: int
@@ -62,17 +67,19 @@ def _target(
     ]
     shift = window.begin - window.first
     ranges = [(start + shift, end + shift) for start, end in (reading.ranges[i] for i in inside)]
-    labels = np.full(len(inside), np.nan, np.float32) if labelled.labels is None else labelled.labels[inside]
+    unknown = np.full(len(inside), np.nan, np.float32)
+    labels = unknown if labelled.labels is None else labelled.labels[inside]
+    logits = unknown if labelled.logits is None else labelled.logits[inside]
     gold = np.nan if labelled.gold is None else float(labelled.gold)
     if len(reading.windows) > 1 and labelled.gold:
         gold = np.nan if labelled.labels is None else float((labels >= 0.5).any())
-    return Target(window, ranges, labels, lexical[inside], gold, query)
+    return Target(window, ranges, labels, logits, lexical[inside], gold, query)
 
 
 def losses_of(
     sentences: torch.Tensor, passages: torch.Tensor, targets: Sequence[Target], lexical: float
 ) -> list[torch.Tensor]:
-    """Returns the three losses (see the module) from the logits of all sentences and all windows, in order.
+    """Returns the four losses (see `training/classifier.py`) from the logits of all sentences and all windows, in order.
 
     To each sentence's logit its BM25 score is added, `lexical` times, so that the network learns what words alone do
     not say.
@@ -82,6 +89,7 @@ def losses_of(
         device
     )
     labels = torch.from_numpy(np.concatenate([target.labels for target in targets])).to(device)
+    teacher = torch.from_numpy(np.concatenate([target.logits for target in targets])).to(device)
     queries = torch.tensor([target.query for target in targets for _ in target.ranges], device=device)
     gold = torch.tensor([target.gold for target in targets], dtype=torch.float32, device=device)
     bce = torch.nn.functional.binary_cross_entropy_with_logits
@@ -91,6 +99,7 @@ def losses_of(
         bce(sentences[known], labels[known]) if known.any() else zero,
         _listwise(sentences, labels, queries),
         bce(passages[known_gold], gold[known_gold]) if known_gold.any() else zero,
+        _distilled(sentences, teacher, queries),
     ]
 
 
@@ -103,6 +112,20 @@ def _listwise(logits: torch.Tensor, labels: torch.Tensor, queries: torch.Tensor)
         if len(positive) and len(negative):
             terms.append(torch.nn.functional.softplus(negative.logsumexp(0) - positive).mean())
     return torch.stack(terms).mean() if terms else logits.sum() * 0
+
+
+def _distilled(logits: torch.Tensor, teacher: torch.Tensor, queries: torch.Tensor) -> torch.Tensor:
+    """Returns the mean over queries of the divergence from the teacher's distribution over their sentences.
+
+    `T² KL(softmax(teacher / T) || softmax(logits / T))`, with T = 2. Source: Hinton, Vinyals, Dean, "Distilling the
+    Knowledge in a Neural Network", 2015, section 2.
+    """
+    terms = []
+    for query in queries[~teacher.isnan()].unique():
+        known = (queries == query) & ~teacher.isnan()
+        own, wanted = ((each[known] / _TEMPERATURE).log_softmax(0) for each in (logits, teacher))
+        terms.append(torch.nn.functional.kl_div(own, wanted, reduction="sum", log_target=True))
+    return _TEMPERATURE**2 * torch.stack(terms).mean() if terms else logits.sum() * 0
 
 
 def micro_batches(targets: Sequence[Target], tokens: int) -> Iterator[list[Target]]:

@@ -18,7 +18,7 @@ from rag_compress.training.examples import Source, read_examples
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnxscript")
-from rag_compress.models.classifier import pool_tokens  # noqa: E402
+from rag_compress.models.classifier import ClassifierNetwork, pool_tokens  # noqa: E402
 from rag_compress.training.classifier import (  # noqa: E402
     ClassifierTraining,
     Schedule,
@@ -126,12 +126,39 @@ def test_losses_by_hand(options: ClassifierTraining) -> None:
     targets = targets_of(examples[0], cutter, 2, np.random.default_rng(0), 0)
     targets += [t._replace(labels=np.full(2, np.nan, np.float32), gold=np.nan) for t in targets[:1]]
     logits = torch.tensor([1.0, -1.0, 0.0, 0.5, 9.0, 9.0])
-    sentence, listwise, passage = losses_of(logits, torch.tensor([2.0, 0.0, 9.0]), targets, 0.0)
+    sentence, listwise, passage, distilled = losses_of(logits, torch.tensor([2.0, 0.0, 9.0]), targets, 0.0)
     softplus = torch.nn.functional.softplus
     negatives = torch.tensor([-1.0, 0.0, 0.5])
     assert sentence == pytest.approx(float((softplus(torch.tensor(-1.0)) + softplus(negatives).sum()) / 4))
     assert listwise == pytest.approx(float(softplus(negatives.logsumexp(0) - 1)))
     assert passage == pytest.approx(float((softplus(torch.tensor(-2.0)) + softplus(torch.tensor(0.0))) / 2))
+    assert distilled == 0
+
+
+def test_distillation_by_hand(options: ClassifierTraining) -> None:
+    """The distance from the teacher's ranking counts over the sentences that it scored, and is 0 where they agree."""
+    examples = list(read_examples(options.dev[0]))
+    cutter = WindowCutter(load_tokenizer(Path(options.encoder) / "tokenizer.json"), 256)
+    targets = targets_of(examples[0], cutter, 2, np.random.default_rng(0), 0)
+    targets = [targets[0]._replace(logits=np.array([3.0, 1.0], np.float32)), targets[1]]
+    passages = torch.zeros(2)
+    alike = losses_of(torch.tensor([13.0, 11.0, 0.0, 0.5]), passages, targets, 0.0)[3]
+    apart = losses_of(torch.tensor([0.0, 2.0, 0.0, 0.5]), passages, targets, 0.0)[3]
+    wanted, own = 1 / (1 + np.exp(-1.0)), 1 / (1 + np.exp(1.0))
+    divergence = wanted * np.log(wanted / own) + (1 - wanted) * np.log((1 - wanted) / (1 - own))
+    assert alike == pytest.approx(0, abs=1e-6)
+    assert apart == pytest.approx(4 * divergence, rel=1e-5)
+
+
+def test_what_is_frozen_stays(options: ClassifierTraining) -> None:
+    """Parameters that the expression names are the same after training; others are not."""
+    encoder = ClassifierNetwork.from_encoder(options.encoder).state_dict()
+    schedule = replace(QUICK, frozen=r"attention|embeddings")
+    train(replace(options, out=f"{options.out}-frozen", schedule=schedule))
+    learned = torch.load(f"{options.out}-frozen/checkpoint.pt", weights_only=True)["network"]
+    changed = {name for name in encoder if "encoder." in name and not torch.equal(encoder[name], learned[name])}
+    assert changed
+    assert not any("attention" in name or "embeddings" in name for name in changed)
 
 
 def test_pooling_in_torch_is_pooling_in_numpy() -> None:

@@ -30,6 +30,18 @@ def test_teacher_scores(tmp_path: Path) -> None:
     np.testing.assert_allclose(labels, [[0.2, 0.6], [0.1, 0.8]], rtol=1e-6)
 
 
+def test_teacher_logits(tmp_path: Path) -> None:
+    """A teacher's logits stand beside the labels; one for each sentence, or the line is refused."""
+    path = tmp_path / "x.jsonl"
+    line = example("q", "a. b.", evidence=[[1]], teacher_logits=[-2, 6.5])
+    (found,) = read_examples(write_examples(path, [line]))
+    assert [list(array) for array in found.passages[0][1:4:2]] == [[0, 1], [-2, 6.5]]
+    for wrong in ([1.0], [1.0, float("nan")], [[1.0, 2.0]]):
+        line["contexts"][0]["teacher_logits"] = wrong
+        with pytest.raises(DocumentError, match="teacher_logits must be 2 finite numbers"):
+            list(read_examples(write_examples(path, [line])))
+
+
 def test_a_bad_line_is_named(tmp_path: Path) -> None:
     """A line that is no example is an error with its file and number; so is a file that is missing or empty."""
     path = tmp_path / "x.jsonl"
