@@ -79,7 +79,7 @@ def _target(
 def losses_of(
     sentences: torch.Tensor, passages: torch.Tensor, targets: Sequence[Target], lexical: float
 ) -> list[torch.Tensor]:
-    """Returns the four losses (see `training/classifier.py`) from the logits of all sentences and all windows, in order.
+    """Returns the four losses of `training/classifier.py` from the logits, in order, of all sentences and all windows.
 
     To each sentence's logit its BM25 score is added, `lexical` times, so that the network learns what words alone do
     not say.
