@@ -12,11 +12,16 @@ import bm25s
 import numpy as np
 from numpy.typing import NDArray
 
-from eval.words import plain_words
+from eval.datasets import Passage as LabelledPassage
+from eval.datasets import Question
+from eval.words import count_words, plain_words
 from rag_compress.models.protocols import Encoder, Passage, SentenceScorer
 from rag_compress.scorers import BiEncoderScorer, CascadeScorer, ClassifierScorer, LexicalScorer
 
 Passages = Sequence[Sequence[Passage]]
+
+ORACLE = "oracle"
+"""The system that knows the labels."""
 
 
 @dataclass(frozen=True)
@@ -64,17 +69,48 @@ class PlainBM25Scorer:
         return _split(group, index.get_scores_from_ids(ids) if ids else np.zeros(len(bags)))
 
 
-def scorer_named(name: str) -> SentenceScorer:
+@dataclass(frozen=True)
+class OracleScorer:
+    """Scores by the labels: evidence first (in sets without it, gold passages), short sentences before long ones.
+
+    No order of whole sentences can keep much more within a budget: the ceiling of every other system.
+    """
+
+    labels: Mapping[tuple[str, str], frozenset[int]]
+
+    @classmethod
+    def of(cls, questions: Sequence[Question]) -> OracleScorer:
+        """Returns the oracle for these questions."""
+        return cls({(q.query, p.text): _wanted(p) for q in questions for p in q.passages})
+
+    def score(self, queries: Sequence[str], passages: Passages) -> list[list[NDArray[np.float32]]]:
+        """Returns numbers in (0, 2], above 1 for what is labelled."""
+        return [
+            [self._score(self.labels[query, p.text], p) for p in group]
+            for query, group in zip(queries, passages, strict=True)
+        ]
+
+    def _score(self, wanted: frozenset[int], passage: Passage) -> NDArray[np.float32]:
+        pieces = [passage.text[start:end] for start, end in passage.sentences]
+        scores = [(i in wanted) + 1 / (1 + count_words(piece)) for i, piece in enumerate(pieces)]
+        return np.array(scores, dtype=np.float32)
+
+
+def scorer_named(name: str, questions: Sequence[Question] = ()) -> SentenceScorer:
     """Returns the scorer of this name: one of `SYSTEMS`, or `module:object`, called without arguments if it is not one.
+
+    `oracle` is the oracle for the questions.
 
     Raises:
         ValueError: The name is neither, or the object does not score.
     """
+    if name == ORACLE:
+        return OracleScorer.of(questions)
     if name in SYSTEMS:
         return SYSTEMS[name]()
     module, _, attribute = name.partition(":")
     if not attribute:
-        raise ValueError(f"No system {name!r}: give module:object, or one of {', '.join(SYSTEMS)}")
+        raise ValueError(f"No system {name!r}: give module:object, or one of {', '.join((ORACLE, *SYSTEMS))}")
     found: Any = getattr(import_module(module), attribute)
     if isinstance(found, type) or not isinstance(found, SentenceScorer):
         found = found()
@@ -106,6 +142,12 @@ SYSTEMS: Mapping[str, Callable[[], SentenceScorer]] = {
     "classifier": ClassifierScorer,
     "cascade": lambda: CascadeScorer(LexicalScorer(), ClassifierScorer(), share=0.5),
 }
+
+
+def _wanted(passage: LabelledPassage) -> frozenset[int]:
+    if passage.evidence is not None:
+        return frozenset(passage.evidence)
+    return frozenset(range(len(passage.sentences)) if passage.gold else ())
 
 
 def _total(group: Sequence[Passage]) -> int:

@@ -142,6 +142,17 @@ def test_random_scores_depend_on_the_question_alone():
     assert both[1].scores == score_questions(RandomScorer(), [RIVERS])[0].scores
 
 
+def test_the_oracle_keeps_what_is_labelled():
+    """Evidence comes first, the shortest before the others; gold passages where no sentence is labelled."""
+    long = passage("The Loire is long.", "It is French.", "It has castles and more.", evidence=(0, 1), gold=True)
+    plain = passage("The Loire.", "A river.", evidence=None, gold=True)
+    question = replace(RIVERS, passages=(passage("The Rhine."), long, plain))
+    (scored,) = score_questions(scorer_named("oracle", [question]), [question])
+    order = sorted(range(len(scored.scores)), key=lambda i: -scored.scores[i])
+    assert order[:4] == [4, 5, 2, 1]
+    assert all(score < 1 for score in (scored.scores[0], scored.scores[3]))
+
+
 def test_any_scorer_is_found_by_name():
     """A class named as module:object is made without arguments."""
     assert scorer_named("rag_compress.testing:OverlapScorer") == OverlapScorer()
