@@ -9,7 +9,9 @@ import pytest
 from tiny_classifier import RIVERS, example, write_examples
 
 from rag_compress.errors import DocumentError, InvalidInput
+from rag_compress.testing import OverlapScorer
 from rag_compress.training.examples import Mixture, Source, read_examples
+from rag_compress.training.teacher import write_taught_examples
 
 
 def test_labels(tmp_path: Path) -> None:
@@ -40,6 +42,20 @@ def test_teacher_logits(tmp_path: Path) -> None:
         line["contexts"][0]["teacher_logits"] = wrong
         with pytest.raises(DocumentError, match="teacher_logits must be 2 finite numbers"):
             list(read_examples(write_examples(path, [line])))
+
+
+def test_a_scorer_is_a_teacher(tmp_path: Path) -> None:
+    """Its scores of the sentences, over all passages of a query, become the teacher's logits; the rest stays."""
+    path = write_examples(
+        tmp_path / "x.jsonl", [example("loire", "the loire. b.", "the loire is long.", evidence=[[0], None])]
+    )
+    assert write_taught_examples(path, OverlapScorer(), str(tmp_path / "y.jsonl.gz")) == 1
+    (plain,), (taught,) = read_examples(path), read_examples(str(tmp_path / "y.jsonl.gz"))
+    expected = OverlapScorer().score(["loire"], [[p.passage for p in plain.passages]])[0]
+    for before, after, scores in zip(plain.passages, taught.passages, expected, strict=True):
+        np.testing.assert_array_equal(after.logits, scores)
+        assert after.passage == before.passage
+        assert (after.labels is None) == (before.labels is None)
 
 
 def test_a_bad_line_is_named(tmp_path: Path) -> None:
