@@ -137,7 +137,8 @@ class JobFolder:
     """
 
     def __init__(self, address: str, shard: tuple[int, int] = (0, 1)) -> None:
-        self.address = address
+        plain = address.rstrip("/")
+        self.address = plain if plain and is_remote(plain) == is_remote(address) else address
         self._files: Files = RemoteFiles(address) if is_remote(address) else LocalFiles(address)
         self._name = f"{shard[0]}-of-{shard[1]}"
 

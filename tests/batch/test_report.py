@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from pathlib import Path
 
+import pytest
+
+from rag_compress.batch.folder import JobFolder
 from rag_compress.batch.report import bars, render_report
 from rag_compress.batch.tally import Finished, Tally
 
@@ -21,6 +25,13 @@ def test_report() -> None:
     assert html.count("<svg") == 2
     assert "<script" not in html
     assert "http" not in html
+
+
+@pytest.mark.parametrize("end", ["", "/", "//"])
+def test_its_address(tmp_path: Path, end: str) -> None:
+    """The report is found under the address that is told, however many slashes the folder was named with."""
+    assert JobFolder(f"{tmp_path}{end}").write_report("<p>") == f"{tmp_path}/_job/report.html"
+    assert JobFolder("memory://").address == "memory://"
 
 
 def test_an_empty_job() -> None:
