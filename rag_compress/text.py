@@ -144,10 +144,21 @@ def _is_table(text: str) -> bool:
     if len(lines) < 3:
         return False
     lines = lines[:-1] if len(text) > 4000 else lines
-    return any(len({line.count(mark) for line in lines}) == 1 and lines[0].count(mark) >= n for mark, n in _SEPARATORS)
+    return any(
+        len({line.count(mark) for line in lines}) == 1 and lines[0].count(mark) >= n and not _is_prose(lines, mark)
+        for mark, n in _SEPARATORS
+    )
+
+
+def _is_prose(lines: Sequence[str], mark: str) -> bool:
+    """Returns whether lines with as many commas each are prose: space follows most commas, and a sentence ends."""
+    text = "\n".join(lines) + "\n"
+    spaced = len(re.findall(rf"{mark}\s", text))
+    return mark != "\t" and 2 * spaced > text.count(mark) and bool(_ENDED.search(text))
 
 
 _SEPARATORS = (("\t", 1), (",", 2), (";", 2))
+_ENDED = re.compile(r"[^\W\d_]{2}[.!?][\"'”’)\]]*\s")
 
 
 def _classify(line: str, open_kind: _Kind | None, *, closed: bool) -> tuple[_Kind | None, bool]:

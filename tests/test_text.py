@@ -177,3 +177,18 @@ def test_no_quadratic_time() -> None:
         "A: " * 300_000,
     ):
         assert sum(end - start for start, end in cut(value)) <= len(value)
+
+
+WRAPPED = """The river Loire rises in the Massif Central, near Mont Gerbier, and it flows north at
+first. After Orleans, a city of trade, it turns to the west. From there on it slowly goes
+on to Tours, where castles stand, and meets the Atlantic. It is 1006 km long."""
+
+
+def test_wrapped_prose_is_no_table() -> None:
+    """Lines with as many commas each are prose where spaces follow the commas and sentences end; else they are rows."""
+    pieces = [WRAPPED[start:end] for start, end in cut(WRAPPED)]
+    assert [piece[-9:] for piece in pieces] == ["at\nfirst.", "the west.", "Atlantic.", "6 km long."[-9:]]
+    paragraphs = "The Loire, a river, is long. It is old.\n" * 3
+    assert len(cut(paragraphs)) == 6
+    for table in ("name,age,city\nAnn,23,Berlin\nBob,31,Rome", "name, age, city\nAnn, 23, Berlin\nBob, 31, Rome"):
+        assert [table[start:end] for start, end in cut(table)] == table.split("\n")
