@@ -76,6 +76,15 @@ def pieces_of(context: Context, per: Per) -> list[Piece]:
     return [_piece(context, place[group[0].spans[0].doc_id], group) for group in groups.values()]
 
 
+def _of_sources(pieces: Sequence[Piece], before: Context, after: Context) -> list[Piece]:
+    """Returns pieces with the positions of their sources in what a stage was given: it may reorder documents."""
+    place = {document.id: i for i, document in enumerate(before.documents)}
+    ids = [after.documents[piece.source].id for piece in pieces]
+    if unknown := next((own for own in ids if own not in place), None):
+        raise InvalidInput(f"The stage returned a document that it was not given: {unknown!r:.80}")
+    return [piece._replace(source=place[own]) for piece, own in zip(pieces, ids, strict=True)]
+
+
 def _piece(context: Context, source: int, segments: list[Segment]) -> Piece:
     return Piece(source, join_segments(context.documents[source], segments), tuple(segments))
 
@@ -169,7 +178,7 @@ class Compression:
     def _outcome(self, before: Context, after: Context | Exception) -> Outcome:
         failed = isinstance(after, Exception)
         result = after if isinstance(after, Context) else before
-        pieces = pieces_of(result, self.per)
+        pieces = _of_sources(pieces_of(result, self.per), before, result)
         event = {
             "query": before.query,
             "documents": len(before.documents),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import dataclass
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,16 @@ from hypothesis import strategies as st
 from samples import DOCUMENTS, FAILING, LOIRE, QUERY, RHINE
 from strategies import contexts
 
-from rag_compress import BM25Retriever, Context, ExtractiveCompressor, LexicalScorer, Segment, Selection
+from rag_compress import (
+    BM25Retriever,
+    Context,
+    Document,
+    ExtractiveCompressor,
+    LexicalScorer,
+    Segment,
+    Selection,
+    Stage,
+)
 from rag_compress.errors import InvalidInput
 from rag_compress.pipelines.framework import Compression, PieceTemplate, numbered, pieces_of, with_k
 from rag_compress.tokens import estimate_tokens
@@ -144,3 +154,23 @@ def test_with_k_sets_how_many_documents_a_pipeline_retrieves():
     assert with_k(pipeline, None) is pipeline
     with pytest.raises(InvalidInput, match="k is for a retriever"):
         with_k(Selection(), 2)
+
+
+def test_pieces_go_back_to_their_own_sources():
+    """A stage that reorders documents leaves each piece with its source; one that brings others in is refused."""
+
+    @dataclass(frozen=True)
+    class Reversed(Stage):
+        def __call__(self, batch):
+            return [Context.whole(context.query, reversed(context.documents)) for context in batch]
+
+    @dataclass(frozen=True)
+    class Foreign(Stage):
+        def __call__(self, batch):
+            return [Context.whole(context.query, [Document("elsewhere", LOIRE)]) for context in batch]
+
+    context = numbered(QUERY, [(LOIRE, "", ""), (RHINE, "", "")])
+    (outcome,) = Compression(Reversed()).run([context])
+    assert [(piece.source, piece.text) for piece in outcome.pieces] == [(1, RHINE), (0, LOIRE)]
+    with pytest.raises(InvalidInput, match="a document that it was not given: 'elsewhere'"):
+        Compression(Foreign()).run([context])
