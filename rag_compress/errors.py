@@ -39,7 +39,11 @@ class MissingExtra(RagCompressError, ImportError):
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
         super().__init__(f'{purpose} needs the package {package!r}: pip install "rag-compress[{extra}]"')
-        self.extra = extra
+        self.package, self.extra, self.purpose = package, extra, purpose
+
+    def __reduce__(self) -> tuple[type[MissingExtra], tuple[str, str, str]]:
+        """Pickles the error: it may come from another process."""
+        return type(self), (self.package, self.extra, self.purpose)
 
 
 class ModelError(RagCompressError):

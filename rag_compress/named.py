@@ -15,7 +15,7 @@ def named_object(name: str) -> Any:
     """Returns the object of `module:object`; modules of the current folder are found too.
 
     Raises:
-        InvalidInput: There is no such object.
+        InvalidInput: There is no such object, or its module cannot be imported.
     """
     module, colon, attribute = name.partition(":")
     if not (module and colon and attribute):
@@ -26,3 +26,5 @@ def named_object(name: str) -> Any:
         return attrgetter(attribute)(import_module(module))
     except (ImportError, AttributeError) as error:
         raise InvalidInput(f"Cannot find {name!r}: {error}") from error
+    except Exception as error:  # whatever the user's module does when it is imported
+        raise InvalidInput(f"Cannot import {module!r}: {type(error).__name__}: {error}") from error

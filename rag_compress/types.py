@@ -115,6 +115,8 @@ class Context:
             raise InvalidInput(f"A query must be a string, not {type(self.query).__name__}: {self.query!r:.80}")
         for name in ("documents", "segments", "dropped"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
+        for document in self.documents:
+            _check_document(document)
         if len({document.id for document in self.documents}) < len(self.documents):
             raise InvalidInput(f"Two documents of a context share the id {_first_repeated(self.documents)!r}")
 
@@ -174,15 +176,19 @@ def as_documents(documents: Iterable[Document | str]) -> tuple[Document, ...]:
     """Returns documents; a plain string becomes one, with its position as id.
 
     Raises:
-        InvalidInput: One is neither a `Document` nor a string, or all are one string.
+        InvalidInput: One is neither a `Document` nor a string, or all are no list.
     """
-    if isinstance(documents, str):
-        raise InvalidInput("documents must be a list of documents, not one string: put it into a list")
+    if isinstance(documents, str | bytes | Document | Mapping) or not isinstance(documents, Iterable):
+        raise InvalidInput(f"documents must be a list of documents, not {documents!r:.80}: put it into a list")
     given = [Document(str(i), d) if isinstance(d, str) else d for i, d in enumerate(documents)]
     for document in given:
-        if not isinstance(document, Document):
-            raise InvalidInput(f"A document must be a Document or a string, not {document!r:.80}")
+        _check_document(document)
     return tuple(given)
+
+
+def _check_document(document: object) -> None:
+    if not isinstance(document, Document):
+        raise InvalidInput(f"A document must be a Document or a string, not {document!r:.80}")
 
 
 def _first_repeated(documents: Sequence[Document]) -> str:

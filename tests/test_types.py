@@ -7,7 +7,7 @@ from dataclasses import FrozenInstanceError
 
 import pytest
 
-from rag_compress import Context, Document, Segment, Span
+from rag_compress import Context, Document, Segment, Span, errors
 from rag_compress.errors import InvalidInput
 
 
@@ -69,3 +69,26 @@ def test_span_leads_to_its_document() -> None:
     assert context.document_of(Span("a", 0, 4)) is context.documents[0]
     with pytest.raises(KeyError):
         context.document_of(Span("b", 0, 1))
+
+
+@pytest.mark.parametrize("documents", ["text", b"text", Document("a", "text"), {"a": "text"}, None, 7], ids=repr)
+def test_documents_are_a_list(documents: object) -> None:
+    """One document, one text, a mapping (whose keys would be taken) and nothing at all are no list of documents."""
+    with pytest.raises(InvalidInput, match="must be a list of documents, not"):
+        Context.whole("q", documents)  # type: ignore[arg-type]
+
+
+def test_a_context_holds_documents() -> None:
+    """Something else among the documents of a context is an error that shows it."""
+    with pytest.raises(InvalidInput, match="must be a Document or a string, not 'a'"):
+        Context("q", ["a"])  # type: ignore[arg-type]
+
+
+def test_errors_survive_a_pickle() -> None:
+    """An error that comes from another process is the same error, with its message."""
+    kinds = [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, Exception)]
+    assert errors.MissingExtra in kinds
+    for kind in kinds:
+        error = kind("onnxruntime", "cpu", "The classifier") if kind is errors.MissingExtra else kind("a message")
+        back = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes
+        assert (type(back), str(back), vars(back)) == (kind, str(error), vars(error))

@@ -12,7 +12,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 
 from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
@@ -170,15 +170,36 @@ def export_results(out: str, target: str, source: str | None) -> None:
     folder = JobFolder(out)
     lines = (to_json({"id": row.id, "text": row.value}) + "\n" for row in results(folder, source))
     try:
-        with nullcontext(sys.stdout) if target == "-" else Path(target).open("w", encoding="utf-8") as file:
+        with nullcontext(sys.stdout) if target == "-" else _written_at_the_end(Path(target)) as file:
             file.writelines(lines)
     except BrokenPipeError:  # its reader has gone
         raise
     except OSError as error:
         raise JobError(f"{target} cannot be written: {error.strerror or error}") from error
-    if missing := list(unfinished(folder)):
+    missing = list(unfinished(folder))
+    if missing:
         stderr.print(f"only what is finished was written: {'; '.join(missing)}", style="yellow", markup=False)
+    if failed := whole_tally(folder).errors:
+        stderr.print(f"{failed} rows failed and have no result: see `rag-compress status`", style="yellow")
+    if missing or failed:
         sys.exit(SKIPPED)
+
+
+@contextmanager
+def _written_at_the_end(path: Path) -> Iterator[TextIO]:
+    """Opens a file that takes its name when all is written; until then, what stood there stays."""
+    path = path.resolve()
+    if path.exists() and not path.is_file():  # a pipe, a device
+        with path.open("w", encoding="utf-8") as file:
+            yield file
+        return
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        with partial.open("w", encoding="utf-8") as file:
+            yield file
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _merged(

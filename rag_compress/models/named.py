@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from rag_compress.errors import InvalidInput
@@ -24,7 +24,7 @@ def named_summarizer(name: str, **options: Any) -> Summarizer:
     Raises:
         InvalidInput: There is neither such a folder nor such an object.
     """
-    if Path(name).is_dir():
+    if os.path.isdir(name):  # noqa: PTH112 - Path.is_dir raises where a name is too long
         return Seq2SeqSummarizer.from_folder(name)
     if ":" not in name:
         raise InvalidInput(f"{name!r} is no folder of a trained summarizer, nor module:object")

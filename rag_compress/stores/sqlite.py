@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rag_compress.errors import StoreError
+from rag_compress.errors import InvalidInput, StoreError
 from rag_compress.stores.protocol import Columns, Derived, Part, Row, reporting
 from rag_compress.stores.table import Statements, as_text, check_table, pages, quoted
 
@@ -39,9 +39,15 @@ class Sqlite:
 
             def query(statement: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
                 with self._reporting():
-                    return database.execute(statement, parameters).fetchall()
+                    found = database.execute(statement, parameters).fetchall()
+                for own, *_ in found:
+                    if isinstance(own, _NoText):  # it sorts and compares as a text here, as bytes when it is asked for
+                        raise InvalidInput(f"{self.table}: the id {bytes(own)!r} in {self.columns.id!r} is not UTF-8")
+                return found
 
-            yield from pages(query, self._statements, self._present(database), rows)
+            with self._reporting():
+                present = self._present(database)
+            yield from pages(query, self._statements, present, rows)
 
     def count(self) -> int:
         """Returns the number of rows."""
@@ -77,9 +83,13 @@ class Sqlite:
         return reporting(self.address, sqlite3.Error, UnicodeEncodeError)
 
 
+class _NoText(bytes):
+    """A text that is not UTF-8."""
+
+
 def _text(content: bytes) -> str | bytes:
     """Returns a text, or the bytes if they are not UTF-8: one bad row must not spoil its page."""
     try:
         return content.decode()
     except UnicodeDecodeError:
-        return content
+        return _NoText(content)

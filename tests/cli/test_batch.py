@@ -270,3 +270,34 @@ def test_export_says_what_is_missing(run: Run, source: Path, tmp_path: Path) -> 
     assert 0 < len(out.splitlines()) < 10
     assert "shards 1 of 2" in " ".join(err.split())
     assert run("export", tmp_path / "out", tmp_path / "no" / "such")[0] == 1
+
+
+def test_export_keeps_what_stood_there(run: Run, source: Path, tmp_path: Path) -> None:
+    """A file is replaced only when everything was written; rows that failed are counted, with an exit code."""
+    target = tmp_path / "results.jsonl"
+    target.write_text("precious")
+    assert run("export", tmp_path / "nosuchjob", target)[0] == 1
+    assert target.read_text() == "precious"
+    with source.open("a") as file:
+        file.write('{"id": "bad", "text": 7}\n')
+    run("run", source, tmp_path / "out", *OPTIONS)
+    code, _, err = run("export", tmp_path / "out", target)
+    assert (code, len(target.read_text().splitlines())) == (3, 10)
+    assert "1 rows failed" in err
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["docs.jsonl", "out", "results.jsonl"]
+    assert run("export", tmp_path / "out", "/dev/null")[0] == 3
+
+
+def test_sqlite_files_that_cannot_be_read(run: Run, tmp_path: Path) -> None:
+    """A file that is no database, and an id that is no text, are errors in one line; no row is left out in silence."""
+    (tmp_path / "bad.sqlite").write_text("no database" * 100)
+    code, _, err = run("run", tmp_path / "bad.sqlite", tmp_path / "o1", *OPTIONS, "--table", "docs")
+    assert code == 1
+    assert "file is not a database" in err
+    file = tmp_path / "ids.sqlite"
+    with closing(sqlite3.connect(file)) as database, database:
+        database.execute("CREATE TABLE docs (id TEXT, text TEXT)")
+        database.execute("INSERT INTO docs VALUES ('a', 'A river.'), (CAST(x'63e9' AS TEXT), 'x'), ('d', 'A river.')")
+    code, _, err = run("run", file, tmp_path / "o2", *OPTIONS, "--table", "docs", "--part-rows", 2)
+    assert code in (1, 2)
+    assert "is not UTF-8" in " ".join(err.split())

@@ -371,3 +371,20 @@ def test_interrupted(folder: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 130
     assert "Traceback" not in done.stderr
+
+
+def test_modules_that_cannot_be_imported(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a module of the user's does when it is imported is an error in one line."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "broken_method.py").write_text("def opening(\n")
+    (tmp_path / "docs.jsonl").write_text('{"text": "A river."}\n')
+    result = run("run", "docs.jsonl", "out", "--method", "broken_method:opening")
+    assert result.code == 2
+    assert "Cannot import 'broken_method': SyntaxError" in " ".join(result.err.split())
+
+
+def test_a_text_where_a_file_should_be(run: Run) -> None:
+    """A text longer than any file name is an error in one line."""
+    result = run("compress", "river?", "The Loire is long. " * 30, "--scorer", "lexical")
+    assert result.code == 1
+    assert "cannot be read" in " ".join(result.err.split())
