@@ -39,7 +39,8 @@ def calibrate(
 ) -> Calibration:
     """Returns the calibration under which the scorer's probabilities fit the labels best.
 
-    Every set counts the same, however many sentences it has. A script that no query is in takes the other's weights.
+    Every set counts the same, however many sentences it has. A script that no query is in takes the other's weights;
+    where no passage is known to help, or none not to, passages stay uncalibrated.
 
     Args:
         scorer: The classifier.
@@ -56,7 +57,8 @@ def calibrate(
         if rows:
             sentences, passages = zip(*rows, strict=True)
             held = {SENTENCE_FEATURES.index("lexical"): lexical[script]} if script in lexical else {}
-            fitted[script] = {"sentence": _fit(sentences, held), "passage": _fit(passages, {})}
+            of_passages = _fit(passages, {}) if _has_both(passages) else UNCALIBRATED[script]["passage"]
+            fitted[script] = {"sentence": _fit(sentences, held), "passage": of_passages}
     if not fitted:
         raise InvalidInput("Calibration needs labelled examples")
     return {script: fitted.get(script, next(iter(fitted.values()))) for script in ("latin", "other")}
@@ -118,11 +120,16 @@ def _rows(scorer: ClassifierScorer, examples: Sequence[Example]) -> tuple[NDArra
     return np.concatenate([np.zeros((0, len(SENTENCE_FEATURES) + 1)), *sentences]), table[~np.isnan(table[:, -1])]
 
 
+def _has_both(rows: Sequence[NDArray[np.float64]]) -> bool:
+    labels = np.concatenate([part[:, -1] for part in rows])
+    return bool(0 < labels.sum() < len(labels))
+
+
 def _fit(rows: Sequence[NDArray[np.float64]], held: Mapping[int, float]) -> list[float]:
     """Returns the bias and the weights of all columns but the last, the label; those in `held` are given."""
     table = np.concatenate(list(rows))
     labels = table[:, -1]
-    if not 0 < labels.sum() < len(labels):
+    if not _has_both(rows):
         raise InvalidInput("Calibration needs labelled examples of both kinds: sentences that are evidence and not")
     weights = np.concatenate([np.full(len(part), 1 / max(1, len(part))) for part in rows])
     free = [column for column in range(table.shape[1] - 1) if column not in held]

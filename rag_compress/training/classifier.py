@@ -14,6 +14,7 @@ What cannot be known is left out: a passage in another window than its evidence 
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +26,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rag_compress.checks import check_count, check_number
+from rag_compress.errors import InvalidInput
 from rag_compress.models.classifier import Batch, ClassifierNetwork, encoder_tokenizer, pool_tokens, torch
 from rag_compress.models.export import export_classifier
 from rag_compress.models.windows import Window, WindowCutter, pool
@@ -36,6 +39,10 @@ from rag_compress.training.checkpoint import read_checkpoint
 from rag_compress.training.examples import Example, LabelledPassage, Mixture, Source, read_examples
 from rag_compress.training.loop import TrainingRun, half
 from rag_compress.training.targets import Target, losses_of, micro_batches, targets_of
+
+_IDLE = 10
+"""How many times all lines may be drawn with nothing to learn from."""
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -73,6 +80,14 @@ class Schedule:
     distilled: float = 1.0
     freeze_embeddings: bool = True
     frozen: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "step_tokens", "shards", "micro_tokens"):
+            check_count(name, getattr(self, name), 1)
+        for name in ("learning_rate", "weight_decay", "listwise", "passages", "distilled"):
+            check_number(name, getattr(self, name), 0)
+        for name in ("warmup", "decay"):
+            check_number(name, getattr(self, name), 0, 1)
 
     def rate(self, step: int) -> float:
         """Returns the learning rate of a step, counted from 0."""
@@ -116,6 +131,10 @@ class ClassifierTraining:
     evaluate_every: int = 250
     dev_examples: int = 60
 
+    def __post_init__(self) -> None:
+        for name in ("max_tokens", "score_tokens", "workers", "evaluate_every", "dev_examples"):
+            check_count(name, getattr(self, name), 1)
+
 
 def train(options: ClassifierTraining) -> Path:
     """Trains a classifier, resuming from the checkpoint in `options.out` if there is one; returns that folder.
@@ -146,7 +165,10 @@ def finish(
     differences = export_classifier(network.cpu(), _some_windows(options, cutter), out)
     if options.dev:
         sets = {path: list(read_examples(path, options.dev_examples)) for path in options.dev}
-        config["calibration"] = calibrate(ClassifierScorer.from_folder(out), sets)
+        try:
+            config["calibration"] = calibrate(ClassifierScorer.from_folder(out), sets)
+        except InvalidInput as error:  # a long run must not end with nothing
+            _LOG.warning("%s stays uncalibrated: %s", out, error)
         (out / "config.json").write_text(json.dumps(config, indent=2))
         forget_loaded()
     figures = {f"{name} graph, mean difference from torch": f"{value:.2g}" for name, value in differences.items()}
@@ -191,7 +213,10 @@ class _Run(TrainingRun):
 
     def identity(self) -> dict[str, Any]:
         """Returns what has to be the same; steps and rates may change on the way."""
-        return {"data": [source.path for source in self.options.data], "seed": self.options.seed}
+        options = self.options
+        mixture = [[source.weight, source.passages, source.foreign, source.windows] for source in options.data]
+        own = {"encoder": options.encoder, "start": options.start, "seed": options.seed}
+        return {"data": [source.path for source in options.data], "mixture": mixture, **own}
 
     def state(self) -> dict[str, Any]:
         """Returns what the next update depends on."""
@@ -220,12 +245,17 @@ class _Run(TrainingRun):
     def _draw(self, tokens: int) -> list[Target]:
         """Returns the windows of the next examples, of at least so many tokens, shorter ones first."""
         targets: list[Target] = []
-        query = 0
+        query = idle = 0
         while sum(len(target.window.ids) for target in targets) < tokens:
             rng = np.random.default_rng([self.options.seed, 1 << 22, self.drawn])
             example = self.mixture[self.drawn]
             drawn = targets_of(example, self.cutter, self.mixture.source_of(self.drawn).windows, rng, query)
-            targets += drawn if _teaches(drawn) else []
+            idle = 0 if _teaches(drawn) else idle + 1
+            if idle > _IDLE * sum(len(source.lines) for source in self.mixture.sources):
+                raise InvalidInput(
+                    "There is nothing to learn: no line has a labelled sentence, or passages that differ"
+                )
+            targets += drawn if idle == 0 else []
             self.drawn += 1
             query += 1
         return sorted(targets, key=lambda target: len(target.window.ids))

@@ -6,7 +6,6 @@ One JSON object a line: `documents` (texts, or objects with `text` and `title`; 
 
 from __future__ import annotations
 
-import gzip
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rag_compress.errors import DocumentError, InvalidInput
+from rag_compress.training.content import content_of
 
 Reader = Callable[[str, str, Sequence[str]], float]
 """`reader(query, summary, answers)` says how well a reader answers with the summary as its context, higher is better:
@@ -113,12 +113,7 @@ def read_candidates(path: str | Path) -> Iterator[Candidates]:
 
 def read_records(path: str | Path) -> Iterator[tuple[dict[str, Any], Candidates]]:
     """Yields each line of a file as it is, and as what it says; raises what `read_candidates` does."""
-    path = Path(path)
-    try:
-        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except OSError as error:
-        raise InvalidInput(f"{path} cannot be read as training data: {error}") from error
-    for number, line in enumerate(data.splitlines(), start=1):
+    for number, line in enumerate(content_of(path).splitlines(), start=1):
         if not line.strip():
             continue
         try:
@@ -137,14 +132,15 @@ def joined(documents: Sequence[str | Mapping[str, Any]]) -> str:
 def _candidates(record: Mapping[str, Any]) -> Candidates:
     documents = record["documents"] if "documents" in record else [record.get("text") or record["source"]]
     summaries = record.get("summaries") or []
-    if isinstance(documents, str) or isinstance(summaries, str):
-        raise TypeError("documents and summaries are lists")
+    answers = record.get("answers") or []
+    if any(isinstance(each, str) for each in (documents, summaries, answers)):
+        raise TypeError("documents, summaries and answers are lists")
     if not isinstance(record.get("query") or "", str):
         raise TypeError(f"query is a string, not {record['query']!r:.40}")
     return Candidates(
         record.get("query") or "",
         joined(documents),
         tuple(map(str, summaries)),
-        tuple(map(str, record.get("answers") or ())),
+        tuple(map(str, answers)),
         str(record.get("licence") or "not stated"),
     )

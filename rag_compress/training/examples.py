@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from rag_compress.errors import DocumentError, InvalidInput
 from rag_compress.models.protocols import Passage
 from rag_compress.scorers.lexical import LexicalScorer, best_first
+from rag_compress.training.content import content_of
 
 
 class LabelledPassage(NamedTuple):
@@ -69,12 +70,7 @@ class Source:
     @cached_property
     def lines(self) -> list[bytes]:
         """The file's lines, read once."""
-        path = Path(self.path)
-        try:
-            data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-        except OSError as error:
-            raise InvalidInput(f"{self.path} cannot be read as training data: {error}") from error
-        lines = [line for line in data.splitlines() if line.strip()]
+        lines = [line for line in content_of(self.path).splitlines() if line.strip()]
         if not lines:
             raise InvalidInput(f"{self.path} holds no example")
         return lines
@@ -87,7 +83,7 @@ class Source:
         """
         try:
             record = json.loads(self.lines[index])
-            return Example(record["query"], [_labelled(context) for context in record["contexts"]])
+            return Example(_text(record, "query"), [_labelled(context) for context in record["contexts"]])
         except (ValueError, KeyError, TypeError, IndexError) as error:
             where = f"{self.path}:{index + 1}"
             raise DocumentError(f"{where}: not a training example ({error!r:.100})") from error
@@ -172,29 +168,38 @@ class Mixture:
 
 
 def _labelled(context: Mapping[str, Any]) -> LabelledPassage:
-    text = context["text"]
+    text = _text(context, "text")
     sentences = [(int(start), int(end)) for start, end in context["sentences"] or [[0, len(text)]]]
     labels: NDArray[np.float32] | None = None
     if context.get("evidence") is not None:
         labels = np.zeros(len(sentences), np.float32)
         labels[context["evidence"]] = 1.0
-    if context.get("teacher") is not None:
-        teacher = np.array(context["teacher"], np.float32)
+    teacher = _numbers(context, "teacher", len(sentences))
+    if teacher is not None:
+        if not ((teacher >= 0) & (teacher <= 1)).all():
+            raise ValueError(f"teacher must be probabilities, not {context['teacher']!r:.40}")
         labels = teacher if labels is None else (labels + teacher) / np.float32(2)
     gold = None if context.get("gold") is None else bool(context["gold"])
     if labels is None and gold is False:
         labels = np.zeros(len(sentences), np.float32)
-    passage = Passage(context.get("title") or "", text, sentences)
-    return LabelledPassage(passage, labels, gold, _logits(context, len(sentences)))
+    passage = Passage(_text(context, "title") if context.get("title") else "", text, sentences)
+    return LabelledPassage(passage, labels, gold, _numbers(context, "teacher_logits", len(sentences)))
 
 
-def _logits(context: Mapping[str, Any], sentences: int) -> NDArray[np.float32] | None:
-    if context.get("teacher_logits") is None:
+def _text(record: Mapping[str, Any], name: str) -> str:
+    if not isinstance(record[name], str):
+        raise TypeError(f"{name} must be a string, not {record[name]!r:.40}")
+    return str(record[name])
+
+
+def _numbers(context: Mapping[str, Any], name: str, sentences: int) -> NDArray[np.float32] | None:
+    """Returns the numbers of a field, one for each sentence; `None` where it is missing."""
+    if context.get(name) is None:
         return None
-    logits = np.array(context["teacher_logits"], np.float32)
-    if logits.shape != (sentences,) or not np.isfinite(logits).all():
-        raise ValueError(f"teacher_logits must be {sentences} finite numbers")
-    return logits
+    numbers = np.array(context[name], np.float32)
+    if numbers.shape != (sentences,) or not np.isfinite(numbers).all():
+        raise ValueError(f"{name} must be {sentences} finite numbers")
+    return numbers
 
 
 def _chosen(example: Example, source: Source, rng: np.random.Generator, foreign: Passage | None) -> Example:

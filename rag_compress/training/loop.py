@@ -94,10 +94,9 @@ class TrainingRun(ABC):
         if not path.exists():
             return
         state, own = read_checkpoint(path, self.device), dict(self.identity())
-        saved = state.get("run")
-        if saved != own:
-            known = saved if isinstance(saved, dict) else {}
-            changed = ", ".join(sorted(name for name in own | known if own.get(name) != known.get(name)))
+        known = state["run"] if isinstance(state.get("run"), dict) else {"data": None}
+        # What an older version did not note may be the same.
+        if changed := ", ".join(sorted(name for name in known if own.get(name) != known[name])):
             raise InvalidInput(f"{path} is of a run with other options ({changed}): choose another folder")
         self.restore(state)
 

@@ -6,14 +6,13 @@ of a dialogue; other runs of neighbours are the negatives.
 
 from __future__ import annotations
 
-import gzip
 import json
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from rag_compress.errors import InvalidInput
+from rag_compress.training.content import content_of
 from rag_compress.training.examples import write_examples
 
 _NAMES = "Anna Ben Carla David Emma Frank Grace Hugo Irene Jack Kate Leo Maria Nick Olga Paul Rita Sam Tina".split()
@@ -34,9 +33,11 @@ def write_examples_of_pairs(pairs: str, out: str, seed: int = 0) -> int:
         InvalidInput: The file cannot be read, or holds no pairs.
     """
     try:
-        rows = [json.loads(line) for line in gzip.decompress(Path(pairs).read_bytes()).splitlines()]
+        rows = [json.loads(line) for line in content_of(pairs).splitlines()]
         sentences = list(dict.fromkeys(_plain(row["sentence"]) for row in rows))
-    except (OSError, ValueError, KeyError) as error:
+    except InvalidInput:
+        raise
+    except (ValueError, KeyError, TypeError) as error:
         raise InvalidInput(f"{pairs} cannot be read as question-sentence pairs: {error!r:.100}") from error
     place = {sentence: i for i, sentence in enumerate(sentences)}
     rng = random.Random(seed)  # noqa: S311 - not for secrets

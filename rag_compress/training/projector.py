@@ -27,7 +27,7 @@ from rich.progress import Progress
 
 from rag_compress.checks import check_count, check_number
 from rag_compress.compressors.projector import XRAG
-from rag_compress.errors import InvalidInput
+from rag_compress.errors import DocumentError, InvalidInput
 from rag_compress.models.classifier import torch
 from rag_compress.models.projector import PROBE, MlpProjector, ProjectorConfig, ProjectorNetwork, llm_probe
 from rag_compress.models.soft_prompts import SoftPromptLLM
@@ -174,11 +174,13 @@ class _Run(TrainingRun):
             source = Source(path)
             licences: Counter[str] = Counter()
             for number in range(len(source.lines)):
-                record, passages = json.loads(source.lines[number]), source.example(number).passages
+                passages, record = source.example(number).passages, json.loads(source.lines[number])
                 licences[str(record.get("licence") or "not stated")] += 1
                 known = {i: self._noted(p.passage.title, p.passage.text) for i, p in enumerate(passages)}
                 order = sorted(known, key=lambda i: not passages[i].gold)[: self.options.passages]
                 answers = record.get("answers") or []
+                if isinstance(answers, str):
+                    raise DocumentError(f"{path}:{number + 1}: answers must be a list, not {answers!r:.40}")
                 if not answers or not order or not passages[order[0]].gold:
                     self.counts["without an answer"] += 1
                 elif any(known[i] is None for i in order):

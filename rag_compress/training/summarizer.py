@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from rag_compress.checks import check_count, check_number
 from rag_compress.errors import InvalidInput
 from rag_compress.models.copying import CopyingModel, seq2seq_model, torch
 from rag_compress.models.generation import PLAIN, RECOMP, SETTINGS, check_template, fill
@@ -64,6 +65,9 @@ class SummarizerTraining:
 
     def __post_init__(self) -> None:
         check_template(self.input_template)
+        for name in ("steps", "batch_size", "max_source_tokens", "max_target_tokens", "evaluate_every", "dev_examples"):
+            check_count(name, getattr(self, name), 1)
+        check_number("learning_rate", self.learning_rate, 0)
 
     @property
     def input_template(self) -> str:

@@ -80,7 +80,11 @@ class Teaching:
         out = Path(out)
         if out.suffix == ".gz" or out.resolve() == Path(data).resolve():
             raise InvalidInput(f"out must be another file than data, and not compressed: {out}")
-        out.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            out.open("a").close()
+        except OSError as error:
+            raise InvalidInput(f"{out} cannot be written: {error.strerror or error}") from error
         new, failed = _missing(list(read_records(data)), out)
         lines = watch(iter([*new, *failed]))
         taught, asked = Taught(0), 0

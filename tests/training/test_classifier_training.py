@@ -14,6 +14,7 @@ from rag_compress.errors import InvalidInput
 from rag_compress.models.protocols import Passage
 from rag_compress.models.windows import WindowCutter, load_tokenizer, pool
 from rag_compress.scorers.classifier import ClassifierScorer
+from rag_compress.training.calibration import UNCALIBRATED, calibrate
 from rag_compress.training.examples import Source, read_examples
 
 torch = pytest.importorskip("torch")
@@ -176,3 +177,43 @@ def test_evidence_recall_by_hand(options: ClassifierTraining) -> None:
     scores = [[np.array([1.0, 2.0]), np.array([0.0, 0.0])]]
     assert evidence_recall(examples, scores, 0.3) == 0
     assert evidence_recall(examples, scores, 8 / 13) == 1
+
+
+def test_nothing_to_learn(options: ClassifierTraining, tmp_path: Path) -> None:
+    """Examples without any label end the run with a reason; they were drawn without end before."""
+    line = {"query": "q?", "contexts": [{"text": "The Loire. It rains.", "sentences": [[0, 10], [11, 20]]}]}
+    path = write_examples(tmp_path / "unlabelled.jsonl", [line])
+    with pytest.raises(InvalidInput, match="There is nothing to learn"):
+        train(replace(options, data=(Source(path),), out=str(tmp_path / "out")))
+
+
+def test_another_encoder_is_another_run(options: ClassifierTraining, trained: Path) -> None:
+    """A checkpoint is not taken up with another encoder, start or mixture; one of before that was noted is."""
+    for changes in ({"encoder": f"{options.encoder}/."}, {"data": (replace(options.data[0], weight=2.0),)}):
+        with pytest.raises(InvalidInput, match=r"other options \((encoder|mixture)\)"):
+            train(replace(options, out=str(trained), schedule=replace(QUICK, steps=40), **changes))
+    state = torch.load(trained / "checkpoint.pt", weights_only=True)
+    del state["run"]["encoder"]
+    old = Path(f"{options.out}-old")
+    old.mkdir()
+    torch.save(state, old / "checkpoint.pt")
+    assert train(replace(options, out=str(old), schedule=replace(QUICK, steps=40))) == old
+
+
+@pytest.mark.parametrize("options_of", [{"workers": 0}, {"evaluate_every": 0}, {"max_tokens": "9"}], ids=str)
+def test_options_are_checked(options: ClassifierTraining, options_of: dict[str, object]) -> None:
+    """Counts that make no sense are refused before anything is loaded."""
+    with pytest.raises(InvalidInput, match=next(iter(options_of))):
+        replace(options, **options_of)
+    with pytest.raises(InvalidInput, match="steps"):
+        Schedule(steps=0)
+
+
+def test_passages_of_one_kind(trained: Path, options: ClassifierTraining) -> None:
+    """Where all passages help, sentences are calibrated and passages are left as they are."""
+    examples = [
+        example._replace(passages=[p for p in example.passages if p.gold]) for example in read_examples(options.dev[0])
+    ]
+    found = calibrate(ClassifierScorer.from_folder(trained), {"dev": examples})
+    assert found["latin"]["passage"] == UNCALIBRATED["latin"]["passage"]
+    assert found["latin"]["sentence"] != UNCALIBRATED["latin"]["sentence"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,9 @@ from tiny_classifier import RIVERS, example, write_examples
 
 from rag_compress.errors import DocumentError, InvalidInput
 from rag_compress.testing import OverlapScorer
+from rag_compress.training.distillation import read_candidates
 from rag_compress.training.examples import Mixture, Source, read_examples
+from rag_compress.training.pairs import write_examples_of_pairs
 from rag_compress.training.teacher import write_taught_examples
 
 
@@ -108,3 +111,37 @@ def test_foreign_passages_are_never_evidence(tmp_path: Path) -> None:
     assert foreign
     assert all(not p.gold and p.labels is not None and not p.labels.any() for p in foreign)
     assert all(passages[0].passage != passages[1].passage for passages in drawn if len(passages) == 2)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("query", None), ("title", 7), ("text", ["a"]), ("teacher", [0.5]), ("teacher", [5, 7]), ("teacher", "ab")],
+    ids=str,
+)
+def test_fields_are_checked(tmp_path: Path, field: str, value: object) -> None:
+    """A field of the wrong kind is an error with file and line, not one from the depths of training."""
+    line = example("q", "a. b.", evidence=[[1]])
+    (line if field == "query" else line["contexts"][0])[field] = value
+    with pytest.raises(DocumentError, match=r"x.jsonl:1: not a training example"):
+        list(read_examples(write_examples(tmp_path / "x.jsonl", [line])))
+
+
+@pytest.mark.parametrize("content", [b"no gzip", gzip.compress(b"{}" * 1000)[:30]], ids=["none", "cut off"])
+def test_files_that_are_no_gzip(tmp_path: Path, content: bytes) -> None:
+    """A compressed file that is none, or is cut off, is named."""
+    path = tmp_path / "x.jsonl.gz"
+    path.write_bytes(content)
+    with pytest.raises(InvalidInput, match=r"x.jsonl.gz cannot be read as training data"):
+        list(read_examples(str(path)))
+    with pytest.raises(InvalidInput, match=r"x.jsonl.gz cannot be read as training data"):
+        list(read_candidates(path))
+    with pytest.raises(InvalidInput, match=r"x.jsonl.gz cannot be read as training data"):
+        write_examples_of_pairs(str(path), str(tmp_path / "out.jsonl.gz"))
+
+
+def test_answers_are_a_list(tmp_path: Path) -> None:
+    """One answer that is not in a list is refused: its first letter would be learned."""
+    path = tmp_path / "x.jsonl"
+    path.write_text('{"query": "q", "text": "t", "summaries": ["s"], "answers": "Paris"}\n')
+    with pytest.raises(DocumentError, match=r"x.jsonl:1: .*answers are lists"):
+        list(read_candidates(path))
