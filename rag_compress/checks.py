@@ -8,7 +8,7 @@ from rag_compress.errors import InvalidInput
 
 
 def check_count(name: str, value: object, least: int = 0) -> None:
-    """Raises `InvalidInput` unless a value is an integer of at least `least`."""
+    """Raises `InvalidInput` unless a value is an integer (numpy's too) of at least `least`."""
     if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
         raise InvalidInput(f"{name} must be an integer of at least {least}, not {value!r:.80}")
 

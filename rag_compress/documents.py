@@ -53,9 +53,11 @@ def read_documents(
             goes on with the next one unless this raises (the default does).
 
     Raises:
-        InvalidInput: The encoding is unknown.
+        InvalidInput: The encoding is unknown, or `sources` is a single path.
         DocumentError: From `on_error`.
     """
+    if isinstance(sources, str | PathLike):
+        raise InvalidInput(f"sources must be a list of paths, not {sources!r:.80}: put it into a list")
     codec = _text_codec(encoding)
     first_place: dict[str, str] = {}
     for item in (item for source in sources for item in _read(fspath(source), codec)):
@@ -79,7 +81,8 @@ def _text_codec(encoding: str) -> str:
         "a".encode(encoding)
     except (LookupError, UnicodeError) as error:
         raise InvalidInput(f"Unknown encoding {encoding!r}: try utf-8, latin-1 or cp1252") from error
-    return "utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding
+    name = codecs.lookup(encoding).name
+    return "utf-8-sig" if name == "utf-8" else name
 
 
 def _read(source: str, codec: str) -> Iterator[_Item]:
@@ -87,7 +90,7 @@ def _read(source: str, codec: str) -> Iterator[_Item]:
         yield from _read_standard_input(codec)
     elif not source:
         yield DocumentError("'' is not the name of a file or folder")
-    elif Path(source).is_dir():
+    elif os.path.isdir(source):  # noqa: PTH112 - Path.is_dir raises where a name is too long
         for file in _files_of(source):
             yield from [file] if isinstance(file, DocumentError) else _read_file(file, codec)
     else:
@@ -187,7 +190,8 @@ def _from_record(record: Any, place: str) -> _Item:
         return DocumentError(f"{place}: the field {text_field!r} must be a string, not {type(text).__name__}")
     if not isinstance(doc_id, str | int) or not isinstance(title, str):
         return DocumentError(f"{place}: the id must be a string or a number, and the title a string")
-    metadata = record.get("metadata") if isinstance(record.get("metadata"), dict) else {}
-    known = {text_field, id_field, "title", *(["metadata"] if metadata else [])}
+    metadata = record.get("metadata") or {}
+    known = {text_field, id_field, "title", *(["metadata"] if isinstance(metadata, dict) else [])}
+    metadata = metadata if isinstance(metadata, dict) else {}
     others = {name: value for name, value in record.items() if name not in known}
-    return place, Document(str(doc_id), text, title, metadata={**(metadata or {}), **others})
+    return place, Document(str(doc_id), text, title, metadata={**metadata, **others})

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from rag_compress.checks import check_count
-from rag_compress.errors import InvalidInput
+from rag_compress.errors import InvalidInput, ModelError
 from rag_compress.types import Context, Document
 
 
@@ -79,10 +79,16 @@ class Retriever(Stage):
         if isinstance(queries, str):
             raise InvalidInput("queries must be a list of strings, not one string: put it into a list")
         queries = list(queries)
+        for query in queries:
+            if not isinstance(query, str):
+                raise InvalidInput(f"A query must be a string, not {type(query).__name__}: {query!r:.80}")
         k = self.k if k is None else k
         check_count("k", k, least=1)
         asked = [query for query in queries if query.strip()]
-        found = iter(self.rank(asked, k) if asked else [])
+        ranked = self.rank(asked, k) if asked else []
+        if len(ranked) != len(asked):
+            raise ModelError(f"{self!r:.200} returned {len(ranked)} lists of documents for {len(asked)} queries")
+        found = iter(ranked)
         return [next(found) if query.strip() else [] for query in queries]
 
     def __call__(self, batch: Sequence[Context]) -> list[Context]:

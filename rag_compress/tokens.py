@@ -134,4 +134,8 @@ def _tiktoken_encoding(name: str) -> Any:
     if name not in tiktoken.list_encoding_names():
         names = ", ".join(tiktoken.list_encoding_names())
         raise InvalidInput(f"No tokenizer {name!r}: give the path of a tokenizer.json, or one of {names}")
-    return tiktoken.get_encoding(name)
+    try:
+        return tiktoken.get_encoding(name)
+    except Exception as error:  # of whatever it downloads with
+        known = "set TIKTOKEN_CACHE_DIR to a folder that holds it, or give the path of a tokenizer.json"
+        raise InvalidInput(f"The tokenizer {name!r} cannot be had ({type(error).__name__}): {known}") from error

@@ -159,3 +159,31 @@ def test_no_source(monkeypatch: pytest.MonkeyPatch) -> None:
     assert failures("-") == ["<stdin>: is empty"]
     monkeypatch.setattr(sys, "stdin", None)
     assert failures("-") == ["<stdin>: is empty"]
+
+
+@pytest.mark.parametrize("one", ["wanted.md", Path("wanted.md")], ids=["text", "path"])
+def test_one_path_is_no_list(one: object) -> None:
+    """A single path is refused: letter by letter, `.` and `/` would be whole folders."""
+    with pytest.raises(InvalidInput, match=r"must be a list of paths, not .*wanted.md.*: put it into a list"):
+        list(read_documents(one))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["utf-16", "UTF-16", "utf16", "U16", "utf_32"])
+def test_encodings_have_many_names(tmp_path: Path, name: str) -> None:
+    """However it is spelled, an encoding that writes zeros is no sign of a binary file."""
+    (tmp_path / "a.txt").write_bytes("Hello".encode(name))
+    assert [document.text for document in read(tmp_path / "a.txt", encoding=name)] == ["Hello"]
+
+
+@pytest.mark.parametrize("empty", [{}, None], ids=repr)
+def test_empty_metadata_stay_empty(tmp_path: Path, empty: object) -> None:
+    """A field for metadata with nothing in it adds nothing; one that holds something else is a field like others."""
+    (tmp_path / "a.jsonl").write_text(json.dumps({"text": "t", "metadata": empty}))
+    (tmp_path / "b.jsonl").write_text(json.dumps({"text": "t", "metadata": [1]}))
+    assert [document.metadata for document in read(tmp_path)] == [{}, {"metadata": [1]}]
+
+
+def test_a_name_that_is_too_long() -> None:
+    """A text where a path should be is an error like that of any other missing file."""
+    (message,) = failures("word " * 100)
+    assert "cannot be read" in message

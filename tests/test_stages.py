@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from rag_compress import BM25Retriever, Context, Document, ExtractiveCompressor, Pipeline, Selection, Stage
-from rag_compress.errors import InvalidInput
+from rag_compress.errors import InvalidInput, ModelError
 
 
 @dataclass(frozen=True)
@@ -53,3 +53,17 @@ def test_query_must_be_a_string() -> None:
     """Running on something else than a string is a typed error."""
     with pytest.raises(InvalidInput, match="query must be a string"):
         Selection().compress(3, ["text"])  # type: ignore[arg-type]
+
+
+def test_what_a_retriever_is_asked_and_returns_is_checked() -> None:
+    """Queries are strings, and there is one ranking for each; else the error says who was wrong."""
+    retriever = BM25Retriever.from_documents(["river"])
+    with pytest.raises(InvalidInput, match="A query must be a string, not NoneType"):
+        retriever.retrieve([None])  # type: ignore[list-item]
+
+    class Silent(BM25Retriever):
+        def rank(self, queries: Sequence[str], k: int) -> list[list[Document]]:
+            return []
+
+    with pytest.raises(ModelError, match="returned 0 lists of documents for 1 queries"):
+        Silent.from_documents(["river"]).retrieve(["river", " "])

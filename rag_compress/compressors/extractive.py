@@ -112,13 +112,13 @@ def _checked(
     scores: list[list[NDArray[np.float32]]], passages: Sequence[Sequence[Passage]], scorer: SentenceScorer
 ) -> list[list[NDArray[np.float32]]]:
     """Returns the scores after checking that they are what the protocol promises."""
-    expected = [[len(passage.sentences) for passage in group] for group in passages]
+    expected = [[(len(passage.sentences),) for passage in group] for group in passages]
     try:
-        lengths = [[len(array) for array in arrays] for arrays in scores]
-    except TypeError:
-        lengths = None
-    if lengths != expected:
+        checked = [[np.asarray(array, dtype=np.float32) for array in arrays] for arrays in scores]
+    except (TypeError, ValueError):
+        checked = []
+    if [[array.shape for array in arrays] for arrays in checked] != expected:
         raise ModelError(f"{scorer!r:.200} did not return one score for each sentence")
-    if not all(np.isfinite(array).all() for arrays in scores for array in arrays):
+    if not all(np.isfinite(array).all() for arrays in checked for array in arrays):
         raise ModelError(f"{scorer!r:.200} returned a score that is not a finite number")
-    return scores
+    return checked

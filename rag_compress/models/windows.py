@@ -152,12 +152,16 @@ def load_tokenizer(path: str | Path) -> Any:
 
     Raises:
         MissingExtra: `tokenizers` is not installed.
+        InvalidInput: The file cannot be read.
     """
     try:
         from tokenizers import Tokenizer
     except ImportError as error:
         raise MissingExtra("tokenizers", "cpu", "The sentence classifier") from error
-    tokenizer = Tokenizer.from_file(str(path))
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # tokenizers raises nothing more exact
+        raise InvalidInput(f"Cannot read the tokenizer {path}: {error}") from error
     tokenizer.no_padding()
     tokenizer.no_truncation()
     return tokenizer

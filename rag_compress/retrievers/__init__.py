@@ -26,8 +26,10 @@ __all__ = [
 ]
 
 
-def load_retriever(folder: str | PathLike[str], encoder: Encoder | str | None = None) -> Retriever:
-    """Returns the retriever that was saved in a folder, whatever its kind; `encoder` as for `DenseRetriever.load`.
+def load_retriever(
+    folder: str | PathLike[str], encoder: Encoder | str | None = None, query_encoder: Encoder | str | None = None
+) -> Retriever:
+    """Returns the retriever that was saved in a folder, whatever its kind; encoders as for `DenseRetriever.load`.
 
     Raises:
         IndexFolderError: As `index_folder.read_index`.
@@ -36,9 +38,9 @@ def load_retriever(folder: str | PathLike[str], encoder: Encoder | str | None = 
     if kind == "bm25":
         return BM25Retriever.load(folder)
     if kind == "dense":
-        return DenseRetriever.load(folder, encoder)
+        return DenseRetriever.load(folder, encoder, query_encoder)
     if kind == "hybrid":
-        return HybridRetriever.load(folder, encoder)
+        return HybridRetriever.load(folder, encoder, query_encoder)
     if kind == "feedback":
-        return FeedbackRetriever.load(folder, encoder)
+        return FeedbackRetriever.load(folder, encoder, query_encoder)
     raise IncompatibleIndex(f"{folder} holds an index of the unknown kind {kind!r}: update rag_compress to read it")

@@ -154,9 +154,9 @@ class DenseRetriever(Retriever):
         def build(saved: IndexFolder) -> DenseRetriever:
             parameters = saved.parameters
             own, other = as_encoder(encoder), as_encoder(query_encoder)
-            own = own or _from_recipe(parameters["encoder"], folder)
+            own = own or _from_recipe(parameters["encoder"], folder, "encoder")
             if other is None and parameters["query_encoder"]:
-                other = _from_recipe(parameters["query_encoder"], folder)
+                other = _from_recipe(parameters["query_encoder"], folder, "query_encoder")
             _check_same_encoder(own, parameters, folder)
             documents = read_documents(saved.data / "documents.jsonl")
             kind = parameters.get("storage", "float32")
@@ -175,9 +175,9 @@ def _recipe(encoder: Encoder) -> dict[str, Any]:
     return {"class": type(encoder).__name__, "fields": fields, "repr": repr(encoder)}
 
 
-def _from_recipe(recipe: dict[str, Any], folder: str | PathLike[str]) -> Encoder:
+def _from_recipe(recipe: dict[str, Any], folder: str | PathLike[str], name: str) -> Encoder:
     if recipe["fields"] is None:
-        raise InvalidInput(f"{folder} was built with the encoder {recipe['repr']}: pass it as `encoder`")
+        raise InvalidInput(f"{folder} was built with the encoder {recipe['repr']}: pass it as `{name}`")
     return SentenceTransformerEncoder(**recipe["fields"])
 
 

@@ -19,7 +19,7 @@ from rag_compress.retrievers.dense import DenseRetriever
 from rag_compress.retrievers.fusion import Interpolation
 from rag_compress.retrievers.index_folder import IndexFolder, read_index, write_index
 from rag_compress.stages import Retriever
-from rag_compress.types import Document
+from rag_compress.types import Document, as_documents
 
 When = Literal["never", "before", "after", "both"]
 _KIND = "feedback"
@@ -91,7 +91,7 @@ class FeedbackRetriever(Retriever):
         cls, documents: Iterable[Document | str], encoder: Encoder | str, k: int = 10, interpolate: When = "after"
     ) -> FeedbackRetriever:
         """Returns feedback on a dense retriever, interpolated with BM25 over the same documents."""
-        documents = tuple(documents)
+        documents = as_documents(documents)
         sparse = None if interpolate == "never" else BM25Retriever.from_documents(documents)
         return cls(DenseRetriever.from_documents(documents, encoder), sparse, k, interpolate=interpolate)
 
@@ -125,13 +125,18 @@ class FeedbackRetriever(Retriever):
         write_index(folder, _KIND, {"rocchio": rocchio, "options": options, "sparse": sparse is not None}, save)
 
     @classmethod
-    def load(cls, folder: str | PathLike[str], encoder: Encoder | str | None = None) -> FeedbackRetriever:
-        """Returns the retriever that was saved; `encoder` is for its dense part (see `DenseRetriever.load`)."""
+    def load(
+        cls,
+        folder: str | PathLike[str],
+        encoder: Encoder | str | None = None,
+        query_encoder: Encoder | str | None = None,
+    ) -> FeedbackRetriever:
+        """Returns the retriever that was saved; the encoders are for its dense part (see `DenseRetriever.load`)."""
 
         def build(saved: IndexFolder) -> FeedbackRetriever:
             rocchio = saved.parameters["rocchio"]
             return cls(
-                DenseRetriever.load(saved.data / "dense", encoder),
+                DenseRetriever.load(saved.data / "dense", encoder, query_encoder),
                 BM25Retriever.load(saved.data / "sparse") if saved.parameters["sparse"] else None,
                 method=Rocchio(*rocchio) if rocchio else Average(),
                 **saved.parameters["options"],

@@ -15,7 +15,7 @@ from rag_compress.retrievers.bm25 import BM25Retriever
 from rag_compress.retrievers.dense import DenseRetriever
 from rag_compress.retrievers.index_folder import IndexFolder, read_index, write_index
 from rag_compress.stages import Retriever
-from rag_compress.types import Document
+from rag_compress.types import Document, as_documents
 
 Ranking = Sequence[Document]
 _KIND = "hybrid"
@@ -110,7 +110,7 @@ class HybridRetriever(Retriever):
         cls, documents: Iterable[Document | str], encoder: Encoder | str, k: int = 10, fusion: Fusion | None = None
     ) -> HybridRetriever:
         """Returns the hybrid of BM25 and a dense retriever over the same documents."""
-        documents = tuple(documents)
+        documents = as_documents(documents)
         parts = (BM25Retriever.from_documents(documents), DenseRetriever.from_documents(documents, encoder))
         return cls(parts, k, fusion or ReciprocalRankFusion())
 
@@ -138,12 +138,18 @@ class HybridRetriever(Retriever):
         write_index(folder, _KIND, parameters, save)
 
     @classmethod
-    def load(cls, folder: str | PathLike[str], encoder: Encoder | str | None = None) -> HybridRetriever:
-        """Returns the retriever that was saved; `encoder` is for its dense parts (see `DenseRetriever.load`)."""
+    def load(
+        cls,
+        folder: str | PathLike[str],
+        encoder: Encoder | str | None = None,
+        query_encoder: Encoder | str | None = None,
+    ) -> HybridRetriever:
+        """Returns the retriever that was saved; the encoders are for its dense parts (see `DenseRetriever.load`)."""
         from rag_compress.retrievers import load_retriever
 
         def build(saved: IndexFolder) -> HybridRetriever:
-            parts = tuple(load_retriever(saved.data / str(n), encoder) for n in range(saved.parameters["parts"]))
+            folders = [saved.data / str(n) for n in range(saved.parameters["parts"])]
+            parts = tuple(load_retriever(part, encoder, query_encoder) for part in folders)
             name, options = saved.parameters["fusion"]
             return cls(parts, saved.parameters["k"], _FUSIONS[name](**options), saved.parameters["depth"])
 

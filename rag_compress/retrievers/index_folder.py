@@ -157,7 +157,7 @@ def _replaceable(root: Path) -> dict[str, Any] | None:
 
 def _write_manifest(root: Path, content: Mapping[str, Any]) -> None:
     body = {"format": FORMAT, "version": rag_compress.__version__, **content}
-    _replace(root / MANIFEST, json.dumps({**body, "sha256": _digest(body)}, indent=1))
+    _replace(root / MANIFEST, json.dumps({**body, "sha256": _digest(body)}, indent=1, default=_plain))
 
 
 def _read_manifest(root: Path) -> dict[str, Any]:
@@ -181,7 +181,12 @@ def _read_manifest(root: Path) -> dict[str, Any]:
 
 
 def _digest(body: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(body, sort_keys=True).encode("ascii")).hexdigest()
+    return hashlib.sha256(json.dumps(body, sort_keys=True, default=_plain).encode("ascii")).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    """Returns the Python number of a numpy one."""
+    return value.item()
 
 
 def _check_files(data: Path, files: Mapping[str, Any]) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from rag_compress.models.encoding import encoded
 from rag_compress.models.protocols import Encoder, Passage
 
 
@@ -27,13 +28,17 @@ class BiEncoderScorer:
     query_encoder: Encoder | None = None
 
     def score(self, queries: Sequence[str], passages: Sequence[Sequence[Passage]]) -> list[list[NDArray[np.float32]]]:
-        """Returns the dot products; all sentences of all queries are encoded in one call."""
+        """Returns the dot products; all sentences of all queries are encoded in one call.
+
+        Raises:
+            ModelError: An encoder did not return one vector for each text, all of one length.
+        """
         texts = dict.fromkeys(p.text[start:end] for group in passages for p in group for start, end in p.sentences)
         if not texts:
             return [[np.zeros(0, np.float32) for _ in group] for group in passages]
         row = {text: i for i, text in enumerate(texts)}
-        vectors = self.encoder.encode(list(texts))
-        query_vectors = (self.query_encoder or self.encoder).encode(list(queries))
+        vectors = encoded(self.encoder, list(texts))
+        query_vectors = encoded(self.query_encoder or self.encoder, queries, vectors.shape[1])
         return [
             [vectors[[row[p.text[start:end]] for start, end in p.sentences]] @ vector for p in group]
             for vector, group in zip(query_vectors, passages, strict=True)

@@ -12,11 +12,12 @@ from importlib.util import find_spec
 from itertools import groupby
 from pathlib import Path
 from threading import Lock
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rag_compress.checks import check_count
 from rag_compress.errors import InvalidInput
 from rag_compress.models.engines import Device, Engine, Output, load_engine
 from rag_compress.models.onnx import forget_sessions
@@ -59,6 +60,13 @@ class ClassifierScorer:
     workers: int | None = None
     device: Device = "auto"
     memory: int = 0
+
+    def __post_init__(self) -> None:
+        check_count("memory", self.memory)
+        if self.workers is not None:
+            check_count("workers", self.workers, 1)
+        if self.device not in get_args(Device):
+            raise InvalidInput(f"device must be {', '.join(get_args(Device))}, not {self.device!r:.80}")
 
     @classmethod
     def bundled(cls) -> ClassifierScorer:
@@ -281,10 +289,10 @@ def _load(folder: str | None) -> _Model:
     path = _folder(folder)
     try:
         config = json.loads((path / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InvalidInput(f"{path} holds no classifier: {error}") from error
-    cutter = WindowCutter(load_tokenizer(path / "tokenizer.json"), config["max_tokens"], config["overlap"])
-    return _Model(cutter, config["calibration"])
+        max_tokens, overlap, calibration = (config[name] for name in ("max_tokens", "overlap", "calibration"))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InvalidInput(f"{path} holds no classifier: config.json: {error!r:.200}") from error
+    return _Model(WindowCutter(load_tokenizer(path / "tokenizer.json"), max_tokens, overlap), calibration)
 
 
 def _folder(folder: str | None) -> Path:

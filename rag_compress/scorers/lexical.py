@@ -59,7 +59,7 @@ class LexicalScorer:
         having = (frequency > 0).sum(axis=0)
         idf = np.log1p((len(bags) - having + 0.5) / (having + 0.5))
         norm = self.k1 * (1 - self.b + self.b * length / max(length.mean(), 1.0))
-        share = frequency / (frequency + norm[:, None])
+        share = np.divide(frequency, frequency + norm[:, None], out=np.zeros_like(frequency), where=frequency > 0)
         return np.asarray(share @ idf / idf.sum(), dtype=np.float32)
 
 

@@ -89,3 +89,25 @@ def test_default() -> None:
     assert ExtractiveCompressor.default(threshold=0.5).compress("cheese", [LOIRE]).is_empty
     with pytest.raises(TypeError, match="max_token"):
         ExtractiveCompressor.default(max_token=3)
+
+
+@pytest.mark.parametrize("wrong", [np.zeros((1, 1)), [None], ["a"], [[1.0, 2.0]], 3.0, np.zeros(2)], ids=repr)
+def test_scores_of_a_wrong_shape(wrong: object) -> None:
+    """A scorer that does not return one number for each sentence is named, whatever it returns."""
+
+    class Wrong:
+        def score(self, queries, passages):
+            return [[wrong]]
+
+    with pytest.raises(ModelError, match=r"did not return one score for each sentence|not a finite number"):
+        ExtractiveCompressor(Wrong()).compress("q", ["The river is long."])
+
+
+def test_plain_lists_are_scores() -> None:
+    """A scorer may return lists of numbers."""
+
+    class Lists:
+        def score(self, queries, passages):
+            return [[[1.0]]]
+
+    assert ExtractiveCompressor(Lists()).compress("q", ["The river is long."]).segments[0].score == 1

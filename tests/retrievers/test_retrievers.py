@@ -6,7 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -231,3 +231,51 @@ class Reversed:
     def encode(self, texts: list[str]) -> np.ndarray:
         """Returns HashEncoder's vectors from last to first place."""
         return ENCODER.encode(texts)[:, ::-1]
+
+
+@every_row
+def test_one_text_is_no_list(build: Build) -> None:
+    """A single text is refused, not taken letter by letter."""
+    with pytest.raises(InvalidInput, match="must be a list of documents"):
+        build("river")  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class QueryEncoder(HashEncoder):
+    """An encoder of the user's own, for queries."""
+
+    dim: int = 256
+
+
+@pytest.mark.parametrize("kind", [DenseRetriever, HybridRetriever, FeedbackRetriever])
+def test_a_query_encoder_is_passed_on(kind: type, tmp_path: Path) -> None:
+    """An index with an encoder for queries loads by every way there is, and says what to pass where it is missing."""
+    dense = DenseRetriever.from_documents(DOCUMENTS, ENCODER, query_encoder=QueryEncoder())
+    built = {
+        DenseRetriever: dense,
+        HybridRetriever: HybridRetriever((BM25Retriever.from_documents(DOCUMENTS), dense)),
+        FeedbackRetriever: FeedbackRetriever(dense, None, interpolate="never"),
+    }[kind]
+    built.save(tmp_path)
+    with pytest.raises(InvalidInput, match="pass it as `query_encoder`"):
+        load_retriever(tmp_path, ENCODER)
+    for load in (kind.load, load_retriever):
+        loaded = load(tmp_path, ENCODER, QueryEncoder())
+        assert loaded.retrieve(["river"]) == built.retrieve(["river"])
+
+
+@pytest.mark.parametrize("backend", ["bm25s", "rank-bm25"])
+@pytest.mark.parametrize("options", [{"k1": 0}, {"b": 1}], ids=str)
+def test_parameters_at_their_limits(backend: str, options: dict[str, float]) -> None:
+    """Binary BM25 (k1 0) and BM11 (b 1) rank, also with documents of no words."""
+    retriever = BM25Retriever.from_documents(
+        ["the", "a long river", "bread"], method="okapi", backend=backend, **options
+    )  # type: ignore[arg-type]
+    (found,) = retriever.retrieve(["river"])
+    assert found[0].text == "a long river"
+
+
+def test_numbers_of_numpy_are_saved(tmp_path: Path) -> None:
+    """A k from an array is a number like any other in the manifest."""
+    BM25Retriever.from_documents(DOCUMENTS, k=np.int64(2)).save(tmp_path)  # type: ignore[arg-type]
+    assert BM25Retriever.load(tmp_path).k == 2

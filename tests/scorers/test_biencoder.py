@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from rag_compress import BiEncoderScorer
+from rag_compress.errors import ModelError
 from rag_compress.models.protocols import Passage
+from rag_compress.testing import HashEncoder
 
 
 class Lengths:
@@ -42,3 +45,28 @@ def test_nothing_to_score() -> None:
     scores = BiEncoderScorer(encoder).score(["q", "r"], [[], [Passage("", "", [])]])
     assert [[s.tolist() for s in group] for group in scores] == [[], [[]]]
     assert encoder.asked == []
+
+
+@pytest.mark.parametrize(
+    "vectors",
+    [np.ones((1, 2)), np.ones((9, 2)), np.ones(2), np.full((2, 2), np.nan)],
+    ids=["too few", "too many", "flat", "not finite"],
+)
+def test_a_wrong_encoder(vectors: np.ndarray) -> None:
+    """An encoder that breaks its promise is named; plain lists are fine."""
+
+    class Wrong:
+        def encode(self, texts):
+            return vectors
+
+    class Lists(Lengths):
+        def encode(self, texts):
+            return super().encode(texts).tolist()
+
+    passages = [[Passage("", "ab abc", [(0, 2), (3, 6)])]]
+    with pytest.raises(ModelError, match="returned"):
+        BiEncoderScorer(Wrong()).score(["abcd"], passages)
+    with pytest.raises(ModelError, match="of shape"):
+        BiEncoderScorer(Lengths(), HashEncoder(8)).score(["abcd"], passages)
+    ((scores,),) = BiEncoderScorer(Lists()).score(["abcd"], passages)
+    assert scores.tolist() == [9, 13]

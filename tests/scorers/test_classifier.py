@@ -214,3 +214,27 @@ def test_selection_by_probability(scorer: ClassifierScorer) -> None:
     assert all((segment.score or 0) >= 0.5 for segment in context.segments)
     assert all((segment.score or 1) < 0.5 for segment in context.dropped)
     assert len(context.segments) + len(context.dropped) == 3
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"memory": -1}, {"memory": 1.5}, {"workers": 0}, {"workers": "2"}, {"device": "gpu"}, {"device": "CUDA"}],
+    ids=str,
+)
+def test_bad_options_of_the_classifier(options: dict[str, object]) -> None:
+    """An option that makes no sense is refused at once, by name."""
+    with pytest.raises(InvalidInput, match=next(iter(options))):
+        ClassifierScorer(**options)  # type: ignore[arg-type]
+
+
+def test_the_folder_of_another_model(folder: Path, tmp_path: Path) -> None:
+    """The usual `config.json` of a model, and a tokenizer that is none, are named."""
+    for name in ("model.int8.onnx", "tokenizer.json"):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    (tmp_path / "config.json").write_text('{"model_type": "bert", "hidden_size": 384}')
+    with pytest.raises(InvalidInput, match=r"holds no classifier: config.json: KeyError\('max_tokens'\)"):
+        ClassifierScorer.from_folder(tmp_path).score(["q"], [[passage("x")]])
+    (tmp_path / "config.json").write_bytes((folder / "config.json").read_bytes())
+    (tmp_path / "tokenizer.json").write_text("{}")
+    with pytest.raises(InvalidInput, match=r"Cannot read the tokenizer .*tokenizer.json"):
+        ClassifierScorer.from_folder(tmp_path).score(["q"], [[passage("x")]])

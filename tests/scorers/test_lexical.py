@@ -69,3 +69,13 @@ def test_words_of_every_title_do_not_count() -> None:
     assert first[0].item() == 0
     assert second[0].item() > 0
     assert LexicalScorer().score(["Normans"], [same])[0][0].item() > 0
+
+
+@pytest.mark.parametrize("options", [{"k1": 0}, {"b": 1}], ids=str)
+def test_parameters_at_their_limits(options: dict[str, float]) -> None:
+    """Binary BM25 (k1 0) and BM11 (b 1) score sentences without the word, or without any, 0."""
+    text = "The river is long. It is what it is. Many castles."
+    sentences = [(0, 18), (19, 36), (37, 50)]
+    ((scores,),) = LexicalScorer(**options).score(["river source"], [[Passage("", text, sentences)]])
+    assert scores[0] > 0
+    assert scores[1:].tolist() == [0, 0]
