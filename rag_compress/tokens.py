@@ -1,4 +1,7 @@
-"""Counts tokens with the caller's own tokenizer; without one, estimates them. Never uses the network."""
+"""Counts tokens with the caller's own tokenizer; without one, estimates them.
+
+Only tiktoken uses the network, to fetch an encoding that it does not have yet.
+"""
 
 from __future__ import annotations
 

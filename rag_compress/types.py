@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 from rag_compress.checks import check_number
@@ -55,7 +56,8 @@ class Span:
     end: int
 
     def __post_init__(self) -> None:
-        if not 0 <= self.start <= self.end:
+        whole = all(isinstance(place, Integral) for place in (self.start, self.end))
+        if not whole or not 0 <= self.start <= self.end:
             raise InvalidInput(f"A span needs 0 <= start <= end, not [{self.start}, {self.end}) of {self.doc_id!r}")
 
 

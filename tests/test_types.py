@@ -29,9 +29,9 @@ def test_records_are_frozen_hashable_and_picklable() -> None:
     assert len({document, Document("1", "text", metadata={"a": [1]})}) == 1
 
 
-@pytest.mark.parametrize(("start", "end"), [(-1, 2), (3, 2)])
+@pytest.mark.parametrize(("start", "end"), [(-1, 2), (3, 2), (None, 3), (0, 1.5)])
 def test_span_is_checked(start: int, end: int) -> None:
-    """A span that starts before 0 or ends before it starts is an error."""
+    """A span that starts before 0, ends before it starts or has no whole numbers is an error."""
     with pytest.raises(InvalidInput, match="0 <= start <= end"):
         Span("1", start, end)
 
