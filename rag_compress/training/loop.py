@@ -39,6 +39,7 @@ class TrainingRun(ABC):
     optimizer: torch.optim.Optimizer
 
     def __init__(self, out: str, device: str) -> None:
+        _check_device(device)
         self.out, self.device, self.step = Path(out), device, 0
         self.log: list[dict[str, Any]] = []
         self.losses: list[Any] = []
@@ -112,6 +113,16 @@ class TrainingRun(ABC):
     def figures(self) -> dict[str, Any]:
         """Returns the last measurement, without its time."""
         return {name: value for name, value in (self.log[-1] if self.log else {}).items() if name != "time"}
+
+
+def _check_device(device: str) -> None:
+    """Raises `InvalidInput` where torch cannot work on a device."""
+    try:
+        found = torch.device(device).type != "cuda" or torch.cuda.is_available()
+    except (RuntimeError, TypeError) as error:
+        raise InvalidInput(f"device must be cpu or cuda, not {device!r:.80}") from error
+    if not found:
+        raise InvalidInput(f"torch finds no GPU for the device {device!r}: take cpu, or install torch with CUDA")
 
 
 def half(device: str) -> Any:

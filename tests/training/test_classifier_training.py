@@ -209,6 +209,14 @@ def test_options_are_checked(options: ClassifierTraining, options_of: dict[str, 
         Schedule(steps=0)
 
 
+def test_the_device_is_checked(options: ClassifierTraining, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A device that torch does not know, or cannot find, is refused before anything is read."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for device, message in (("gpu", "device must be cpu or cuda, not 'gpu'"), ("cuda", "torch finds no GPU")):
+        with pytest.raises(InvalidInput, match=message):
+            train(replace(options, device=device))
+
+
 def test_passages_of_one_kind(trained: Path, options: ClassifierTraining) -> None:
     """Where all passages help, sentences are calibrated and passages are left as they are."""
     examples = [
