@@ -24,7 +24,7 @@ def test_documents_become_examples(tmp_path: Path) -> None:
     assert write_examples_of_documents(documents, str(out), per_document=5) == 100
     found = []
     for example in read_examples(str(out)):
-        for passage, labels, gold in example.passages:
+        for passage, labels, gold, _ in example.passages:
             assert labels is not None
             assert passage.title.startswith("Bridges")
             assert gold == bool(labels.any())
