@@ -80,8 +80,8 @@ def _of_sources(pieces: Sequence[Piece], before: Context, after: Context) -> lis
     """Returns pieces with the positions of their sources in what a stage was given: it may reorder documents."""
     place = {document.id: i for i, document in enumerate(before.documents)}
     ids = [after.documents[piece.source].id for piece in pieces]
-    if unknown := next((own for own in ids if own not in place), None):
-        raise InvalidInput(f"The stage returned a document that it was not given: {unknown!r:.80}")
+    if unknown := [own for own in ids if own not in place]:
+        raise InvalidInput(f"The stage returned a document that it was not given: {unknown[0]!r:.80}")
     return [piece._replace(source=place[own]) for piece, own in zip(pieces, ids, strict=True)]
 
 
