@@ -29,7 +29,7 @@ from eval.datasets import (
     unanswerable,
 )
 from eval.results import Result
-from eval.systems import ORACLE, SYSTEMS, scorer_named
+from eval.systems import SYSTEMS, scorer_named
 from eval.words import count_words
 from rag_compress.compressors import ExtractiveCompressor
 from rag_compress.models.protocols import SentenceScorer
@@ -161,7 +161,7 @@ def threshold_figures(
 
 
 def main(
-    system: Annotated[str, typer.Option(help=f"One of {ORACLE}, {', '.join(SYSTEMS)}, or module:object.")],
+    system: Annotated[str, typer.Option(help=f"One of {', '.join(SYSTEMS)}, or module:object.")],
     name: Annotated[str, typer.Option("--set", help="An evidence set; xquad:de: one language; xquad:each: all.")],
     split: Annotated[str, typer.Option(help="test or dev.")] = "test",
     limit: Annotated[int, typer.Option(help="The most questions to measure (of each language).")] = LIMIT,

@@ -130,8 +130,9 @@ def main(
         result, file = train_and_check(folder, ReaderSchedule(steps, minutes, threads=threads)), "reader-training"
     else:
         command = f"python -m eval.reader --system {system} --set {name} --split {split} --threshold {threshold:g}"
-        compressor = ExtractiveCompressor(scorer_named(system), Selection(threshold=threshold))
-        result = measure(compressor, list(read_questions(folder, name, split)), limit, f"{command} --limit {limit}")
+        questions = list(read_questions(folder, name, split))
+        compressor = ExtractiveCompressor(scorer_named(system, questions), Selection(threshold=threshold))
+        result = measure(compressor, questions, limit, f"{command} --limit {limit}")
         file = f"reader-{system}-{name}-{split}".replace(":", "-")
     written = result.write(file)
     Console().print(f"{written.name}: " + ", ".join(f"{key} {value:.1f}" for key, value in result.scores.items()))

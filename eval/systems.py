@@ -21,7 +21,7 @@ from rag_compress.scorers import BiEncoderScorer, CascadeScorer, ClassifierScore
 Passages = Sequence[Sequence[Passage]]
 
 ORACLE = "oracle"
-"""The system that knows the labels."""
+"""The one of `SYSTEMS` that knows the labels."""
 
 
 @dataclass(frozen=True)
@@ -99,18 +99,16 @@ class OracleScorer:
 def scorer_named(name: str, questions: Sequence[Question] = ()) -> SentenceScorer:
     """Returns the scorer of this name: one of `SYSTEMS`, or `module:object`, called without arguments if it is not one.
 
-    `oracle` is the oracle for the questions.
+    The questions are those that it will be asked: the oracle looks their labels up.
 
     Raises:
         ValueError: The name is neither, or the object does not score.
     """
-    if name == ORACLE:
-        return OracleScorer.of(questions)
     if name in SYSTEMS:
-        return SYSTEMS[name]()
+        return SYSTEMS[name](questions)
     module, _, attribute = name.partition(":")
     if not attribute:
-        raise ValueError(f"No system {name!r}: give module:object, or one of {', '.join((ORACLE, *SYSTEMS))}")
+        raise ValueError(f"No system {name!r}: give module:object, or one of {', '.join(SYSTEMS)}")
     found: Any = getattr(import_module(module), attribute)
     if isinstance(found, type) or not isinstance(found, SentenceScorer):
         found = found()
@@ -133,14 +131,15 @@ def minilm_folder() -> str:
     return str(get_model_path())
 
 
-SYSTEMS: Mapping[str, Callable[[], SentenceScorer]] = {
-    "lead": LeadScorer,
-    "random": RandomScorer,
-    "bm25": PlainBM25Scorer,
-    "lexical": LexicalScorer,
-    "biencoder": lambda: BiEncoderScorer(minilm()),
-    "classifier": ClassifierScorer,
-    "cascade": lambda: CascadeScorer(LexicalScorer(), ClassifierScorer(), share=0.5),
+SYSTEMS: Mapping[str, Callable[[Sequence[Question]], SentenceScorer]] = {
+    "lead": lambda _: LeadScorer(),
+    "random": lambda _: RandomScorer(),
+    "bm25": lambda _: PlainBM25Scorer(),
+    "lexical": lambda _: LexicalScorer(),
+    "biencoder": lambda _: BiEncoderScorer(minilm()),
+    "classifier": lambda _: ClassifierScorer(),
+    "cascade": lambda _: CascadeScorer(LexicalScorer(), ClassifierScorer(), share=0.5),
+    ORACLE: OracleScorer.of,
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from numbers import Integral, Real
 
 from rag_compress.errors import InvalidInput
@@ -17,3 +18,8 @@ def check_number(name: str, value: object, least: float = -float("inf"), most: f
     """Raises `InvalidInput` unless a value is a number from `least` to `most`; NaN never is."""
     if isinstance(value, bool) or not isinstance(value, Real) or not least <= float(value) <= most:
         raise InvalidInput(f"{name} must be a number from {least} to {most}, not {value!r:.80}")
+
+
+def is_folder(name: str) -> bool:
+    """Returns whether there is a folder of this name; `Path.is_dir` raises where a text is too long for a name."""
+    return os.path.isdir(name)  # noqa: PTH112

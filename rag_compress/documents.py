@@ -18,6 +18,7 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+from rag_compress.checks import is_folder
 from rag_compress.errors import DocumentError, InvalidInput
 from rag_compress.types import Document
 
@@ -90,7 +91,7 @@ def _read(source: str, codec: str) -> Iterator[_Item]:
         yield from _read_standard_input(codec)
     elif not source:
         yield DocumentError("'' is not the name of a file or folder")
-    elif os.path.isdir(source):  # noqa: PTH112 - Path.is_dir raises where a name is too long
+    elif is_folder(source):
         for file in _files_of(source):
             yield from [file] if isinstance(file, DocumentError) else _read_file(file, codec)
     else:
@@ -190,8 +191,8 @@ def _from_record(record: Any, place: str) -> _Item:
         return DocumentError(f"{place}: the field {text_field!r} must be a string, not {type(text).__name__}")
     if not isinstance(doc_id, str | int) or not isinstance(title, str):
         return DocumentError(f"{place}: the id must be a string or a number, and the title a string")
-    metadata = record.get("metadata") or {}
-    known = {text_field, id_field, "title", *(["metadata"] if isinstance(metadata, dict) else [])}
-    metadata = metadata if isinstance(metadata, dict) else {}
-    others = {name: value for name, value in record.items() if name not in known}
+    others = {name: value for name, value in record.items() if name not in {text_field, id_field, "title"}}
+    metadata = others.pop("metadata", None) or {}
+    if not isinstance(metadata, dict):  # a field like any other
+        metadata = {"metadata": metadata}
     return place, Document(str(doc_id), text, title, metadata={**metadata, **others})

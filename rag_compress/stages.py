@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from rag_compress.checks import check_count
 from rag_compress.errors import InvalidInput, ModelError
-from rag_compress.types import Context, Document
+from rag_compress.types import Context, Document, check_query
 
 
 class Stage(ABC):
@@ -80,8 +80,7 @@ class Retriever(Stage):
             raise InvalidInput("queries must be a list of strings, not one string: put it into a list")
         queries = list(queries)
         for query in queries:
-            if not isinstance(query, str):
-                raise InvalidInput(f"A query must be a string, not {type(query).__name__}: {query!r:.80}")
+            check_query(query)
         k = self.k if k is None else k
         check_count("k", k, least=1)
         asked = [query for query in queries if query.strip()]

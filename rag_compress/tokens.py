@@ -14,6 +14,7 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
+from rag_compress.checks import is_folder
 from rag_compress.errors import InvalidInput, MissingExtra, ModelError
 
 TokenCounter = Callable[[str], int]
@@ -101,18 +102,24 @@ def _encoded_length(encoding: Any) -> int:
 @lru_cache(maxsize=8)
 def _counter_by_name(name: str) -> TokenCounter:
     path = Path(name)
-    if path.is_dir():
+    if is_folder(name):
         path /= "tokenizer.json"
     if path.suffix == ".json":
-        return token_counter(_tokenizer_from_file(path))
+        return token_counter(tokenizer_from_file(path))
     return token_counter(_tiktoken_encoding(name))
 
 
-def _tokenizer_from_file(path: Path) -> Any:
+def tokenizer_from_file(path: Path, extra: str = "tokenizers", purpose: str = "Reading a tokenizer.json") -> Any:
+    """Returns the `tokenizers.Tokenizer` of a `tokenizer.json`.
+
+    Raises:
+        MissingExtra: `tokenizers` is not installed; `extra` brings it, for this purpose.
+        InvalidInput: The file cannot be read.
+    """
     try:
         from tokenizers import Tokenizer as FastTokenizer
     except ImportError as error:
-        raise MissingExtra("tokenizers", "tokenizers", "Reading a tokenizer.json") from error
+        raise MissingExtra("tokenizers", extra, purpose) from error
     try:
         tokenizer = FastTokenizer.from_file(str(path))
     except Exception as error:  # tokenizers raises plain Exception for every kind of failure

@@ -113,8 +113,7 @@ class Context:
     notes: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.query, str):
-            raise InvalidInput(f"A query must be a string, not {type(self.query).__name__}: {self.query!r:.80}")
+        check_query(self.query)
         for name in ("documents", "segments", "dropped"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         for document in self.documents:
@@ -186,6 +185,12 @@ def as_documents(documents: Iterable[Document | str]) -> tuple[Document, ...]:
     for document in given:
         _check_document(document)
     return tuple(given)
+
+
+def check_query(query: object) -> None:
+    """Raises `InvalidInput` unless a query is a string."""
+    if not isinstance(query, str):
+        raise InvalidInput(f"A query must be a string, not {type(query).__name__}: {query!r:.80}")
 
 
 def _check_document(document: object) -> None:

@@ -63,7 +63,7 @@ ONE_HOME = {
     "onnxruntime": {"models/onnx.py", "models/export.py", "cli/doctor.py"},
     "onnx": {"models/fused.py"},
     "onnxscript": {"models/export.py"},
-    "tokenizers": {"tokens.py", "models/windows.py"},
+    "tokenizers": {"tokens.py"},
     "tiktoken": {"tokens.py"},
     "pyarrow": {"stores/parquet.py"},
     "psycopg": {"stores/postgres.py"},

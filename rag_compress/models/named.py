@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Any
 
+from rag_compress.checks import is_folder
 from rag_compress.errors import InvalidInput
 from rag_compress.models.generation import Seq2SeqSummarizer
 from rag_compress.models.langchain import ChatSummarizer
@@ -24,7 +24,7 @@ def named_summarizer(name: str, **options: Any) -> Summarizer:
     Raises:
         InvalidInput: There is neither such a folder nor such an object.
     """
-    if os.path.isdir(name):  # noqa: PTH112 - Path.is_dir raises where a name is too long
+    if is_folder(name):
         return Seq2SeqSummarizer.from_folder(name)
     if ":" not in name:
         raise InvalidInput(f"{name!r} is no folder of a trained summarizer, nor module:object")

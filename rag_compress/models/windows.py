@@ -18,9 +18,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rag_compress.errors import InvalidInput, MissingExtra
+from rag_compress.errors import InvalidInput
 from rag_compress.models.protocols import Passage
-from rag_compress.tokens import without_surrogates
+from rag_compress.tokens import tokenizer_from_file, without_surrogates
 
 _MAX_TITLE = 64
 _MAX_LEAD = 64
@@ -154,14 +154,7 @@ def load_tokenizer(path: str | Path) -> Any:
         MissingExtra: `tokenizers` is not installed.
         InvalidInput: The file cannot be read.
     """
-    try:
-        from tokenizers import Tokenizer
-    except ImportError as error:
-        raise MissingExtra("tokenizers", "cpu", "The sentence classifier") from error
-    try:
-        tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:  # tokenizers raises nothing more exact
-        raise InvalidInput(f"Cannot read the tokenizer {path}: {error}") from error
+    tokenizer = tokenizer_from_file(Path(path), "cpu", "The sentence classifier")
     tokenizer.no_padding()
     tokenizer.no_truncation()
     return tokenizer

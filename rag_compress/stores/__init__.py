@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple, cast
 
+from rag_compress.checks import is_folder
 from rag_compress.errors import InvalidInput
 from rag_compress.stores.files import STANDARD_INPUT, decompress, files_of, is_remote
 from rag_compress.stores.jsonl import SUFFIXES, JsonLines, decode_lines
@@ -84,7 +84,7 @@ def _kind_of_file(address: str) -> _Kind:
     for kind in _KINDS:
         if kind.suffixes and lower.endswith(kind.suffixes):
             return kind
-    if is_remote(address) or os.path.isdir(address):  # noqa: PTH112 - Path.is_dir raises where a name is too long
+    if is_remote(address) or is_folder(address):
         names = files_of(address) or []
         found = [kind for kind in _KINDS[:2] if any(name.lower().endswith(kind.suffixes) for name in names)]
         if len(found) == 1:

@@ -57,8 +57,13 @@ def calibrate(
         if rows:
             sentences, passages = zip(*rows, strict=True)
             held = {SENTENCE_FEATURES.index("lexical"): lexical[script]} if script in lexical else {}
-            of_passages = _fit(passages, {}) if _has_both(passages) else UNCALIBRATED[script]["passage"]
-            fitted[script] = {"sentence": _fit(sentences, held), "passage": of_passages}
+            of_sentences = _fit(sentences, held)
+            if of_sentences is None:
+                raise InvalidInput(
+                    "Calibration needs labelled examples of both kinds: sentences that are evidence and not"
+                )
+            of_passages = _fit(passages, {}) or UNCALIBRATED[script]["passage"]
+            fitted[script] = {"sentence": of_sentences, "passage": of_passages}
     if not fitted:
         raise InvalidInput("Calibration needs labelled examples")
     return {script: fitted.get(script, next(iter(fitted.values()))) for script in ("latin", "other")}
@@ -120,17 +125,15 @@ def _rows(scorer: ClassifierScorer, examples: Sequence[Example]) -> tuple[NDArra
     return np.concatenate([np.zeros((0, len(SENTENCE_FEATURES) + 1)), *sentences]), table[~np.isnan(table[:, -1])]
 
 
-def _has_both(rows: Sequence[NDArray[np.float64]]) -> bool:
-    labels = np.concatenate([part[:, -1] for part in rows])
-    return bool(0 < labels.sum() < len(labels))
+def _fit(rows: Sequence[NDArray[np.float64]], held: Mapping[int, float]) -> list[float] | None:
+    """Returns the bias and the weights of all columns but the last, the label; those in `held` are given.
 
-
-def _fit(rows: Sequence[NDArray[np.float64]], held: Mapping[int, float]) -> list[float]:
-    """Returns the bias and the weights of all columns but the last, the label; those in `held` are given."""
+    `None` where the labels are all of one kind.
+    """
     table = np.concatenate(list(rows))
     labels = table[:, -1]
-    if not _has_both(rows):
-        raise InvalidInput("Calibration needs labelled examples of both kinds: sentences that are evidence and not")
+    if not 0 < labels.sum() < len(labels):
+        return None
     weights = np.concatenate([np.full(len(part), 1 / max(1, len(part))) for part in rows])
     free = [column for column in range(table.shape[1] - 1) if column not in held]
     fixed = sum((weight * table[:, column] for column, weight in held.items()), start=np.zeros(len(table)))

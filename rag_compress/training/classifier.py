@@ -18,7 +18,7 @@ import logging
 import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, astuple, dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -214,9 +214,11 @@ class _Run(TrainingRun):
     def identity(self) -> dict[str, Any]:
         """Returns what has to be the same; steps and rates may change on the way."""
         options = self.options
-        mixture = [[source.weight, source.passages, source.foreign, source.windows] for source in options.data]
-        own = {"encoder": options.encoder, "start": options.start, "seed": options.seed}
-        return {"data": [source.path for source in options.data], "mixture": mixture, **own}
+        return {
+            "data": [source.path for source in options.data],
+            "mixture": [list(astuple(source)[1:]) for source in options.data],
+            **{name: getattr(options, name) for name in ("encoder", "start", "seed")},
+        }
 
     def state(self) -> dict[str, Any]:
         """Returns what the next update depends on."""
@@ -250,15 +252,19 @@ class _Run(TrainingRun):
             rng = np.random.default_rng([self.options.seed, 1 << 22, self.drawn])
             example = self.mixture[self.drawn]
             drawn = targets_of(example, self.cutter, self.mixture.source_of(self.drawn).windows, rng, query)
-            idle = 0 if _teaches(drawn) else idle + 1
-            if idle > _IDLE * sum(len(source.lines) for source in self.mixture.sources):
-                raise InvalidInput(
-                    "There is nothing to learn: no line has a labelled sentence, or passages that differ"
-                )
-            targets += drawn if idle == 0 else []
+            if _teaches(drawn):
+                targets += drawn
+                idle = 0
+            else:
+                idle += 1
+                self._check_idle(idle)
             self.drawn += 1
             query += 1
         return sorted(targets, key=lambda target: len(target.window.ids))
+
+    def _check_idle(self, draws: int) -> None:
+        if draws > _IDLE * sum(len(source.lines) for source in self.mixture.sources):
+            raise InvalidInput("There is nothing to learn: no line has a labelled sentence, or passages that differ")
 
     def _gradient(self, targets: Sequence[Target]) -> tuple[Sequence[torch.Tensor], list[float]]:
         """Returns the gradient of a shard's loss, in the order of `learning`, and the parts of that loss."""

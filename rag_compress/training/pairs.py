@@ -32,11 +32,10 @@ def write_examples_of_pairs(pairs: str, out: str, seed: int = 0) -> int:
     Raises:
         InvalidInput: The file cannot be read, or holds no pairs.
     """
+    content = content_of(pairs)
     try:
-        rows = [json.loads(line) for line in content_of(pairs).splitlines()]
+        rows = [json.loads(line) for line in content.splitlines()]
         sentences = list(dict.fromkeys(_plain(row["sentence"]) for row in rows))
-    except InvalidInput:
-        raise
     except (ValueError, KeyError, TypeError) as error:
         raise InvalidInput(f"{pairs} cannot be read as question-sentence pairs: {error!r:.100}") from error
     place = {sentence: i for i, sentence in enumerate(sentences)}

@@ -80,12 +80,13 @@ class Teaching:
         out = Path(out)
         if out.suffix == ".gz" or out.resolve() == Path(data).resolve():
             raise InvalidInput(f"out must be another file than data, and not compressed: {out}")
+        given = list(read_records(data))
         try:
             out.parent.mkdir(parents=True, exist_ok=True)
             out.open("a").close()
         except OSError as error:
             raise InvalidInput(f"{out} cannot be written: {error.strerror or error}") from error
-        new, failed = _missing(list(read_records(data)), out)
+        new, failed = _missing(given, out)
         lines = watch(iter([*new, *failed]))
         taught, asked = Taught(0), 0
         with out.open("a", encoding="utf-8") as file:

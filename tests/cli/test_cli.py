@@ -388,3 +388,6 @@ def test_a_text_where_a_file_should_be(run: Run) -> None:
     result = run("compress", "river?", "The Loire is long. " * 30, "--scorer", "lexical")
     assert result.code == 1
     assert "cannot be read" in " ".join(result.err.split())
+    result = run("compress", "river?", __file__, "--scorer", "lexical", "--tokenizer", "The Loire is long. " * 30)
+    assert result.code == 2
+    assert "No tokenizer" in result.err
