@@ -16,7 +16,7 @@ from eval.datasets import Passage as LabelledPassage
 from eval.datasets import Question
 from eval.words import count_words, plain_words
 from rag_compress.models.protocols import Encoder, Passage, SentenceScorer
-from rag_compress.scorers import BiEncoderScorer, CascadeScorer, ClassifierScorer, LexicalScorer
+from rag_compress.scorers import BiEncoderScorer, CascadeScorer, ClassifierScorer, EnsembleScorer, LexicalScorer
 
 Passages = Sequence[Sequence[Passage]]
 
@@ -139,6 +139,7 @@ SYSTEMS: Mapping[str, Callable[[Sequence[Question]], SentenceScorer]] = {
     "biencoder": lambda _: BiEncoderScorer(minilm()),
     "classifier": lambda _: ClassifierScorer(),
     "cascade": lambda _: CascadeScorer(LexicalScorer(), ClassifierScorer(), share=0.5),
+    "ensemble": lambda _: EnsembleScorer(ClassifierScorer(), BiEncoderScorer(minilm())),
     ORACLE: OracleScorer.of,
 }
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     )
     from rag_compress.prompts import PromptTemplate
     from rag_compress.retrievers import BM25Retriever, DenseRetriever, FeedbackRetriever, HybridRetriever
-    from rag_compress.scorers import BiEncoderScorer, CascadeScorer, ClassifierScorer, LexicalScorer
+    from rag_compress.scorers import BiEncoderScorer, CascadeScorer, ClassifierScorer, EnsembleScorer, LexicalScorer
     from rag_compress.selection import Selection
     from rag_compress.stages import Pipeline, Retriever, Stage
     from rag_compress.types import Context, Document, Prompt, Segment, Span
@@ -45,7 +45,7 @@ _HOMES = {
     ),
     "prompts": ("PromptTemplate",),
     "retrievers": ("BM25Retriever", "DenseRetriever", "FeedbackRetriever", "HybridRetriever"),
-    "scorers": ("BiEncoderScorer", "CascadeScorer", "ClassifierScorer", "LexicalScorer"),
+    "scorers": ("BiEncoderScorer", "CascadeScorer", "ClassifierScorer", "EnsembleScorer", "LexicalScorer"),
     "selection": ("Selection",),
     "stages": ("Pipeline", "Retriever", "Stage"),
     "types": ("Context", "Document", "Prompt", "Segment", "Span"),
@@ -62,6 +62,7 @@ __all__ = [
     "Context",
     "DenseRetriever",
     "Document",
+    "EnsembleScorer",
     "Exactness",
     "ExtractiveCompressor",
     "FeedbackRetriever",

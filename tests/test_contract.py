@@ -18,6 +18,7 @@ from rag_compress import (
     Chunking,
     ClassifierScorer,
     Context,
+    EnsembleScorer,
     Exactness,
     ExtractiveCompressor,
     LexicalScorer,
@@ -70,6 +71,10 @@ ROWS = [
     Row(
         "extractive cascade",
         lambda s: ExtractiveCompressor(CascadeScorer(LexicalScorer(), OverlapScorer(), passages=2), s),
+    ),
+    Row(
+        "extractive ensemble",
+        lambda s: ExtractiveCompressor(EnsembleScorer(OverlapScorer(), BiEncoderScorer(HashEncoder())), s),
     ),
     Row("extractive overlap", lambda s: ExtractiveCompressor(OverlapScorer(), s)),
     Row("selection of whole documents", lambda s: s),

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from rag_compress.compressors.abstractive import AbstractiveCompressor
 from rag_compress.compressors.extractive import ExtractiveCompressor
@@ -16,7 +17,6 @@ from rag_compress.models.named import named_summarizer
 from rag_compress.named import named_object
 from rag_compress.prompts import PromptTemplate
 from rag_compress.scorers.classifier import BUNDLED, ClassifierScorer
-from rag_compress.selection import Selection
 from rag_compress.stages import Stage
 
 Options = Mapping[str, Any]
@@ -63,14 +63,12 @@ def _lexical(options: Options, template: PromptTemplate) -> Stage:
     return ExtractiveCompressor.lexical(**options, template=template)
 
 
-def _biencoder(options: Options, template: PromptTemplate) -> Stage:
+def _encoding(name: Literal["biencoder", "ensemble"], options: Options, template: PromptTemplate) -> Stage:
     from rag_compress.models.torch import SentenceTransformerEncoder
-    from rag_compress.scorers.biencoder import BiEncoderScorer
 
-    model, rest = _needed(options, "biencoder", "NAME_OR_FOLDER")
-    return ExtractiveCompressor(
-        BiEncoderScorer(SentenceTransformerEncoder(model)), Selection(**rest, template=template)
-    )
+    model, rest = _needed(options, name, "NAME_OR_FOLDER")
+    make: Callable[..., Stage] = getattr(ExtractiveCompressor, name)
+    return make(SentenceTransformerEncoder(model), **rest, template=template)
 
 
 def _summary(options: Options, template: PromptTemplate) -> Stage:
@@ -110,7 +108,8 @@ def _abstractive_weights(options: Options) -> list[Path]:
 METHODS: dict[str, Method] = {
     "classifier": Method(_classifier, threads=True, weights=_classifier_weights),
     "lexical": Method(_lexical),
-    "biencoder": Method(_biencoder, threads=True),
+    "biencoder": Method(partial(_encoding, "biencoder"), threads=True),
+    "ensemble": Method(partial(_encoding, "ensemble"), threads=True, weights=lambda _: _classifier_weights({})),
     "summary": Method(_summary, needs_query=False, threads=True, rows=64, weights=_summarizer_weights),
     "abstractive": Method(_abstractive, threads=True, rows=64, weights=_abstractive_weights),
 }

@@ -10,6 +10,7 @@ import typer
 import rag_compress
 from rag_compress.cli.jobs import export, run, status, verify
 from rag_compress.cli.options import (
+    ENCODING,
     MINILM,
     Compressing,
     Output,
@@ -122,7 +123,9 @@ def compress(
     scorer: Annotated[
         Scorer | None, typer.Option(help="What scores the sentences.  [default: classifier, if onnxruntime is there]")
     ] = None,
-    encoder: Annotated[str | None, typer.Option(help="The model of --scorer biencoder: its name or folder.")] = None,
+    encoder: Annotated[
+        str | None, typer.Option(help="The bi-encoder of --scorer biencoder or ensemble: its name or folder.")
+    ] = None,
     language: Annotated[
         str | None, typer.Option(help="Of the documents, as en or de; by default from the script.")
     ] = None,
@@ -161,8 +164,8 @@ def compress(
         raise typer.BadParameter("Give either documents (- for standard input) or --index.")
     if index is not None and (encoding or skip_errors):
         raise typer.BadParameter("--encoding and --skip-errors are for reading documents, not for --index.")
-    if encoder and scorer is not Scorer.biencoder:
-        raise typer.BadParameter("--encoder is for --scorer biencoder.")
+    if encoder and scorer not in ENCODING:
+        raise typer.BadParameter("--encoder is for --scorer biencoder and ensemble.")
     source = Sources(documents or [], encoding or "utf-8", skip_errors) if index is None else index
     if (projector or output is Output.request) and method is not Compressing.xrag:
         raise typer.BadParameter("--projector and -o request are for --method xrag.")

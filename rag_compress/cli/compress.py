@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rag_compress.checks import check_count
-from rag_compress.cli.options import MINILM, Output, Scorer, Scoring, Soft, Sources, Writing
+from rag_compress.cli.options import ENCODING, MINILM, Output, Scoring, Soft, Sources, Writing
 from rag_compress.cli.reading import Skipped, read
 from rag_compress.cli.view import show_context, show_counts, stderr, to_json, token_counts, visible, working
 from rag_compress.cli.xrag import server_request, soft_compressor
@@ -18,7 +18,6 @@ from rag_compress.compressors.extractive import ExtractiveCompressor
 from rag_compress.compressors.projector import XRAG, ProjectorCompressor
 from rag_compress.errors import InvalidInput
 from rag_compress.prompts import PromptTemplate
-from rag_compress.selection import Selection
 from rag_compress.stages import Stage
 from rag_compress.text import cut
 from rag_compress.tokens import estimate_tokens, token_counter
@@ -74,16 +73,13 @@ def _writer(summarizer: str | None, limits: Mapping[str, Any], template: PromptT
 def _extractor(limits: Mapping[str, Any], template: PromptTemplate, scoring: Scoring) -> ExtractiveCompressor:
     given = {name: value for name, value in limits.items() if value is not None}
     splitter = partial(cut, language=scoring.language)
-    if scoring.scorer is not Scorer.biencoder:
-        made: ExtractiveCompressor = getattr(ExtractiveCompressor, scoring.scorer or "default")(
-            **given, template=template
-        )
-        return replace(made, splitter=splitter)
-    from rag_compress.models.torch import SentenceTransformerEncoder
-    from rag_compress.scorers.biencoder import BiEncoderScorer
+    make = getattr(ExtractiveCompressor, scoring.scorer or "default")
+    if scoring.scorer in ENCODING:
+        from rag_compress.models.torch import SentenceTransformerEncoder
 
-    scorer = BiEncoderScorer(SentenceTransformerEncoder(scoring.encoder or MINILM))
-    return ExtractiveCompressor(scorer, Selection(**given, template=template), splitter)
+        make = partial(make, SentenceTransformerEncoder(scoring.encoder or MINILM))
+    made: ExtractiveCompressor = make(**given, template=template)
+    return replace(made, splitter=splitter)
 
 
 def _retrieved(query: str, source: Path | Sources, k: int) -> tuple[Context, Skipped]:

@@ -33,8 +33,8 @@ def run(
     method: Annotated[
         str | None,
         typer.Option(
-            help="extractive (the best at hand), classifier, lexical, biencoder, summary, abstractive, or "
-            "module:function of your own."
+            help="extractive (the best at hand), classifier, lexical, biencoder, ensemble, summary, "
+            "abstractive, or module:function of your own."
         ),
     ] = None,
     threshold: Annotated[float | None, typer.Option(help="Keep what scores at least this.")] = None,

