@@ -14,7 +14,7 @@ import rag_compress
 PACKAGE = Path(rag_compress.__file__).parent
 LAYERS = [
     {"errors", ""},
-    {"types", "checks", "named", "cores"},
+    {"types", "checks", "named", "cores", "whole"},
     {"stages", "words", "tokens", "budget"},
     {"text", "prompts", "documents", "models"},
     {"selection", "stores"},

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from rag_compress.errors import JobError
 from rag_compress.stores.files import as_os_errors, filesystem, is_remote
+from rag_compress.whole import written_whole
 
 _JOB = "_job"
 
@@ -60,16 +61,8 @@ class LocalFiles:
         file, temporary = self.root / name, self.root / _JOB / f"{scratch}.tmp"
         for folder in (temporary.parent, file.parent):
             folder.mkdir(parents=True, exist_ok=True)
-        try:
-            with temporary.open("wb") as out:
-                out.write(content)
-                out.flush()
-                os.fsync(out.fileno())
-            temporary.replace(file)
-        except BaseException:
-            with suppress(OSError):
-                temporary.unlink()
-            raise
+        with written_whole(file, temporary) as out:
+            out.write(content)
 
     def remove(self, name: str) -> None:
         """Removes a file."""

@@ -8,11 +8,11 @@ import signal
 import sys
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 from pathlib import Path
-from typing import Any, TextIO, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
@@ -32,6 +32,7 @@ from rag_compress.cli.view import stderr, stdout, to_json
 from rag_compress.errors import InvalidInput, JobError, TooManyErrors
 from rag_compress.stores import absolute, open_store
 from rag_compress.stores.protocol import Columns, WriteMode
+from rag_compress.whole import written_whole
 
 E = TypeVar("E", bound=Enum)
 
@@ -168,9 +169,9 @@ def verify_job(out: str, source: str | None) -> None:
 def export_results(out: str, target: str, source: str | None) -> None:
     """Writes a line with id and text for each result, to a file or to standard output (`-`)."""
     folder = JobFolder(out)
-    lines = (to_json({"id": row.id, "text": row.value}) + "\n" for row in results(folder, source))
+    lines = (f"{to_json({'id': row.id, 'text': row.value})}\n".encode() for row in results(folder, source))
     try:
-        with nullcontext(sys.stdout) if target == "-" else _written_at_the_end(Path(target)) as file:
+        with nullcontext(sys.stdout.buffer) if target == "-" else _opened(Path(target).resolve()) as file:
             file.writelines(lines)
     except BrokenPipeError:  # its reader has gone
         raise
@@ -185,21 +186,9 @@ def export_results(out: str, target: str, source: str | None) -> None:
         sys.exit(SKIPPED)
 
 
-@contextmanager
-def _written_at_the_end(path: Path) -> Iterator[TextIO]:
-    """Opens a file that takes its name when all is written; until then, what stood there stays."""
-    path = path.resolve()
-    if path.exists() and not path.is_file():  # a pipe, a device
-        with path.open("w", encoding="utf-8") as file:
-            yield file
-        return
-    partial = path.with_name(f"{path.name}.partial")
-    try:
-        with partial.open("w", encoding="utf-8") as file:
-            yield file
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+def _opened(path: Path) -> AbstractContextManager[BinaryIO]:
+    is_device = path.exists() and not path.is_file()  # or a pipe
+    return path.open("wb") if is_device else written_whole(path)
 
 
 def _merged(

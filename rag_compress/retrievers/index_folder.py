@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 import rag_compress
 from rag_compress.errors import DamagedIndex, IncompatibleIndex, IndexFolderError, InvalidInput
 from rag_compress.types import Document, as_documents
+from rag_compress.whole import written_whole
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -157,7 +158,8 @@ def _replaceable(root: Path) -> dict[str, Any] | None:
 
 def _write_manifest(root: Path, content: Mapping[str, Any]) -> None:
     body = {"format": FORMAT, "version": rag_compress.__version__, **content}
-    _replace(root / MANIFEST, json.dumps({**body, "sha256": _digest(body)}, indent=1, default=_plain))
+    with written_whole(root / MANIFEST, root / f"manifest.{secrets.token_hex(4)}.tmp") as out:
+        out.write(json.dumps({**body, "sha256": _digest(body)}, indent=1, default=_plain).encode("ascii"))
 
 
 def _read_manifest(root: Path) -> dict[str, Any]:
@@ -210,13 +212,3 @@ def _flushed(data: Path) -> dict[str, Any]:
 def _fingerprint(file: Path) -> dict[str, Any]:
     with file.open("rb") as content:
         return {"bytes": file.stat().st_size, "sha256": hashlib.file_digest(content, "sha256").hexdigest()}
-
-
-def _replace(file: Path, text: str) -> None:
-    """Writes a small file so that a reader sees the old content or the new, never part of it."""
-    temporary = file.with_suffix(f".{secrets.token_hex(4)}.tmp")
-    with temporary.open("w", encoding="ascii") as out:
-        out.write(text)
-        out.flush()
-        os.fsync(out.fileno())
-    temporary.replace(file)

@@ -9,6 +9,7 @@ from typing import Any
 
 from rag_compress.errors import InvalidInput
 from rag_compress.models.classifier import torch
+from rag_compress.whole import written_whole
 
 NAME = "checkpoint.pt"
 
@@ -28,6 +29,5 @@ def read_checkpoint(path: str | Path, device: str) -> dict[str, Any]:
 
 def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
     """Writes a state into a checkpoint file, whole or not at all."""
-    partial = path.with_name(f"{path.name}.partial")
-    torch.save(dict(state), partial)
-    partial.replace(path)
+    with written_whole(path) as file:
+        torch.save(dict(state), file)
