@@ -18,7 +18,7 @@ from eval.systems import ORACLE
 BASELINE = "bm25"
 """What every other system is tested against."""
 
-_ORDER = ("lead", "random", "bm25", "lexical", "biencoder", "classifier", "cascade", ORACLE)
+_ORDER = ("lead", "random", "bm25", "lexical", "biencoder", "classifier", "ensemble", "cascade", ORACLE)
 _SHARES = [f"{100 * share:.0f}" for share in SHARES]
 _TESTED = f"{100 * TESTED:.0f}"
 _NEAR = 0.5
@@ -46,8 +46,9 @@ Systems: `lead` keeps the beginning; `random` is seeded; `bm25` is BM25 (k1 1.2,
 named baseline; `lexical` is the library's `LexicalScorer`, the same formula on stemmed words without stop words, with
 pairs of characters for scripts without spaces; `biencoder` is `BiEncoderScorer` with all-MiniLM-L6-v2; `classifier` is
 `ClassifierScorer` with the weights in the package, which learned from the training splits of squad, hotpotqa, xquad,
-tatqa, wtq, medquad, pubmedqa and qmsum; `oracle` knows the labels and takes short evidence sentences first: what a
-budget leaves room for. Any other scorer is measured with `--system module:object`.
+tatqa, wtq, medquad, pubmedqa and qmsum; `ensemble` is `EnsembleScorer` with those two, fitted on dev splits; `oracle`
+knows the labels and takes short evidence sentences first: what a budget leaves room for. Any other scorer is measured
+with `--system module:object`.
 """
 
 

@@ -19,6 +19,7 @@ _SYSTEMS = {
     "biencoder": "bi-encoder, all-MiniLM-L6-v2 (RECOMP's way)",
     "lexical": "`LexicalScorer`, the default without onnxruntime",
     "classifier": "`ClassifierScorer`, the default",
+    "ensemble": "`EnsembleScorer`, the classifier and the bi-encoder",
     "oracle": "*all that the budget leaves room for*",
 }
 _RETRIEVERS = {

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import wait
 from typing import Generic, Protocol, TypeVar
@@ -23,6 +23,7 @@ from rag_compress.batch.methods import find_method
 from rag_compress.batch.worker import Outcome, Worker
 from rag_compress.checks import check_count
 from rag_compress.cores import cores
+from rag_compress.errors import JobError
 
 T = TypeVar("T")
 F = TypeVar("F")
@@ -98,7 +99,19 @@ class _Processes:
         try:
             return future.result()
         except BrokenProcessPool:
+            self._check_starting()
             return again(inputs, lambda part: self.submit(part).result(), BrokenProcessPool)
+
+    def _check_starting(self) -> None:
+        """Raises `JobError` where processes die without any row: no row is to blame for that."""
+        for _ in range(2):  # the first time, another row that is under way may be what they die of
+            with suppress(BrokenProcessPool):
+                self.submit([]).result()
+                return
+        raise JobError(
+            "Worker processes end as soon as they start: there is too little memory, or a script that starts a run "
+            "lacks `if __name__ == '__main__':`; with 1 worker none is started"
+        )
 
     def close(self) -> None:
         """Ends the processes; what they still do is lost."""

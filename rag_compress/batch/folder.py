@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,6 +20,7 @@ from rag_compress.stores.files import as_os_errors, filesystem, is_remote
 from rag_compress.whole import written_whole
 
 _JOB = "_job"
+_RECORD = {"part", "file", "sha256", "digest", "tally"}
 
 
 class _AlteredPart(JobError):
@@ -175,9 +176,10 @@ class JobFolder:
     def record(self, number: int) -> dict[str, Any] | None:
         """Returns the record of a part, `None` when it is not finished; a record that was cut counts for nothing."""
         try:
-            return self._json(_record(number))
+            found = self._json(_record(number)) or {}
         except _AlteredPart:
             return None
+        return found if found.keys() >= _RECORD else None
 
     def records(self) -> Iterator[dict[str, Any]]:
         """Yields the records of all parts that were ever finished, in order."""
@@ -188,7 +190,7 @@ class JobFolder:
                 yield record
 
     def commit(self, number: int, record: Mapping[str, Any], file: str | None = None, content: bytes = b"") -> None:
-        """Writes a part's file, if it has one, and then its record.
+        """Writes a part's file, if it has one, and then its record, which names its `digest` and `tally`.
 
         Raises:
             JobError: The folder cannot be written.
@@ -236,8 +238,10 @@ class JobFolder:
         return [found for name in names if (found := self._json(f"{_JOB}/{name}")) is not None]
 
     def reopen(self) -> None:
-        """Removes the mark that this process has finished its share."""
-        self._remove(f"{_JOB}/finished-{self._name}.json")
+        """Removes the marks of what this process is to do again: its own share, and all of another number of shares."""
+        for name in self._names(_JOB):
+            if name.startswith("finished-") and (name == f"finished-{self._name}.json" or self._is_other(name)):
+                self._remove(f"{_JOB}/{name}")
 
     def clear(self) -> None:
         """Removes the job with all its parts.
@@ -245,7 +249,7 @@ class JobFolder:
         Raises:
             JobError: Another process of this machine is at work on a share of it.
         """
-        self._check_alone()
+        self._check_free_of(lambda _: True)
         for name in self._names(f"{_JOB}/records"):
             self._remove(f"{_JOB}/records/{name}")
         for name in self._names(""):
@@ -265,14 +269,20 @@ class JobFolder:
         """Keeps other processes of this machine from the same share; the lock ends with the process, however it ends.
 
         Raises:
-            JobError: Another process has it.
+            JobError: Another process has it, or a share of another number of shares.
         """
         with self._lock(f"lock-{self._name}"):
+            self._check_free_of(self._is_other)
             yield
 
-    def _check_alone(self) -> None:
+    def _is_other(self, name: str) -> bool:
+        """Returns whether a lock or a mark is that of another number of shares."""
+        return name.removesuffix(".json").rpartition("-")[2] != self._name.rpartition("-")[2]
+
+    def _check_free_of(self, concerns: Callable[[str], bool]) -> None:
+        """Raises `JobError` where another process holds such a lock."""
         for name in self._names(_JOB):
-            if name.startswith("lock-") and name != f"lock-{self._name}":
+            if name.startswith("lock-") and name != f"lock-{self._name}" and concerns(name):
                 with self._lock(name):
                     pass
 

@@ -56,8 +56,8 @@ def read_input(row: Row, columns: Columns, query: str | None) -> Input:
     if row.error is not None:
         raise InvalidInput(row.error)
     asked = query or ""
-    if columns.query is not None:
-        asked = _string(row.fields, columns.query)
+    if columns.query is not None and not (asked := _string(row.fields, columns.query)).strip():
+        raise InvalidInput(f"the question in the field {columns.query!r} is blank")
     value = _field(row.fields, columns.text)
     if isinstance(value, list | tuple):
         return Input(asked, tuple(_listed(item, columns.text, i) for i, item in enumerate(value)), listed=True)

@@ -178,12 +178,21 @@ class TableOutput:
         Raises:
             InvalidInput: Where results are to go stands something that no job has left there.
         """
+        if record is None:
+            self._check_free(part)
+        return self._find
+
+    def check_free(self, rows: int) -> None:
+        """Reads the whole table, by so many rows, before anything is written; raises as `earlier`."""
+        for part in self.store.parts(rows) if self.mode is WriteMode.column else ():
+            self._check_free(part)
+
+    def _check_free(self, part: Part) -> None:
         own = next((row for row in part.rows if row.value is not None and row.note is None), None)
-        if own is not None and self.mode is WriteMode.column and record is None:
+        if own is not None and self.mode is WriteMode.column:
             raise InvalidInput(
                 f"Row {own.id!r} has {own.value!r:.80} where the result would go: choose another name with --out-col"
             )
-        return self._find
 
     def derive(self, row: Row, content: Input, value: Value, tokens: tuple[int, int]) -> Derived:
         """Returns what is stored for a result."""

@@ -35,7 +35,7 @@ def whole_tally(folder: JobFolder) -> Tally:
 
 
 def results(folder: JobFolder, source: str | None = None) -> Iterator[Row]:
-    """Yields the rows that have a result, with `id` and `value`, in the order of the store.
+    """Yields the rows that have a result, with `id` and `value`, in the order of the store, or of its parts.
 
     Args:
         folder: Of the job.
@@ -73,14 +73,17 @@ def check_job(folder: JobFolder, source: str | None = None) -> Iterator[str]:
 
 
 def unfinished(folder: JobFolder) -> Iterator[str]:
-    """Yields what of a job is not finished: nothing once one run, or all shards of one number, have come to the end."""
-    shards = {tuple(each["shard"]) for each in folder.finished()}
-    missing = {of: [i for i in range(of) if (i, of) not in shards] for _, of in shards}
-    if not missing:
+    """Yields what of a job is not finished: nothing once one run, or all shards of it, have come to the same end."""
+    finished = folder.finished()
+    if not finished:
         yield "the job is not finished"
-    elif all(missing.values()):
-        of, own = min(missing.items(), key=lambda item: len(item[1]))
-        yield f"the shards {', '.join(map(str, own))} of {of} are not finished"
+        return
+    parts = {each["shard"][0]: each["parts"] for each in finished}
+    of = finished[0]["shard"][1]  # a run removes the marks of any other number of shards
+    if missing := [str(i) for i in range(of) if i not in parts]:
+        yield f"the shards {', '.join(missing)} of {of} are not finished"
+    elif behind := [str(i) for i, count in sorted(parts.items()) if count != max(parts.values())]:
+        yield f"the store has changed since the shards {', '.join(behind)} of {of} were finished: run all shards again"
 
 
 def _altered(folder: JobFolder, record: dict[str, Any]) -> Iterator[str]:

@@ -17,7 +17,7 @@ from rag_compress.batch.engines import Engine, LocalEngine, Work
 from rag_compress.batch.folder import JobFolder
 from rag_compress.batch.inputs import Input, read_input
 from rag_compress.batch.job import Job, check_settings
-from rag_compress.batch.outputs import Done, Notes, Record, make_output
+from rag_compress.batch.outputs import Done, Notes, Output, Record, TableOutput, make_output
 from rag_compress.batch.tally import Finished, Tally
 from rag_compress.batch.worker import Outcome
 from rag_compress.checks import check_count
@@ -80,6 +80,7 @@ class Run:
     progress: Progress = field(init=False)
     stopped: bool = field(default=False, init=False)
     is_waiting: bool = field(default=False, init=False)
+    _output: Output = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         if not 0 <= self.shard[0] < self.shard[1]:
@@ -123,6 +124,10 @@ class Run:
     def _open(self, *, restart: bool) -> None:
         wanted, place = self.job.settings, self.folder.place_of(*split_scheme(self.job.source))
         found = None if restart else self.folder.settings()
+        job = self.job
+        self._output = make_output(self.store, self.folder, job.mode, job.config_hash, job.columns, anew=restart)
+        if found is None and isinstance(self._output, TableOutput):
+            self._output.check_free(job.part_rows)
         if restart:
             self.folder.clear()
         if found is not None:
@@ -132,8 +137,6 @@ class Run:
         if found != (record := {**wanted, "place": place}):
             self.folder.start(record)
         self.folder.reopen()
-        job = self.job
-        self._output = make_output(self.store, self.folder, job.mode, job.config_hash, job.columns, anew=restart)
 
     def _works(self, parts: Iterable[Part]) -> Iterator[Work[_Planned]]:
         """Yields the parts of this shard that are not finished."""

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from rag_compress.batch import engines
 from rag_compress.batch.engines import LocalEngine
 from rag_compress.batch.folder import JobFolder, LocalFiles
 from rag_compress.batch.job import Job
@@ -59,6 +60,12 @@ def shorten(options: Any, template: PromptTemplate) -> Stage:
 
 shorten.needs_query = False  # type: ignore[attr-defined]
 METHOD = f"{__name__}:shorten"
+
+
+def end(worker: Worker) -> None:
+    """Ends a process as it starts."""
+    del worker
+    os._exit(9)
 
 
 def write(file: Path, texts: list[Any]) -> Path:
@@ -205,8 +212,66 @@ def test_shards(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="anew"):
         run(source, out, shard=(1, 2), restart=True)
     run(source, out)  # one more run over all finishes what a lost shard would have left
-    (out / "_job" / "finished-1-of-2.json").unlink()
+    assert [file.name for file in (out / "_job").glob("finished-*")] == ["finished-0-of-1.json"]
     assert list(check_job(JobFolder(str(out)))) == []
+
+
+def test_a_store_that_grows_between_shards(tmp_path: Path) -> None:
+    """Marks of an earlier end do not count: what is not there yet is said, and another number of shards begins anew."""
+    source, out = write(tmp_path / "a.jsonl", TEXTS), tmp_path / "out"
+    for i in range(2):
+        run(source, out, shard=(i, 2))
+    write(source, TEXTS * 2)
+    run(source, out, shard=(0, 2))
+    assert next(check_job(JobFolder(str(out)))).startswith("the store has changed since the shards 1 of 2")
+    run(source, out, shard=(1, 2))
+    assert list(check_job(JobFolder(str(out)))) == []
+    write(source, TEXTS)
+    run(source, out)
+    assert list(check_job(JobFolder(str(out)))) == []
+    run(source, out, shard=(0, 2))
+    assert next(check_job(JobFolder(str(out)))) == "the shards 1 of 2 are not finished"
+
+
+def test_shards_of_a_table_become_one_run(tmp_path: Path) -> None:
+    """A table's shards count parts otherwise than one run over all does; what only they had goes."""
+    source, out = tmp_path / "a.sqlite", JobFolder(str(tmp_path / "out"))
+    with sqlite3.connect(source) as database:
+        database.execute("CREATE TABLE docs (id INTEGER PRIMARY KEY, text TEXT)")
+        database.executemany("INSERT INTO docs VALUES (?, ?)", enumerate(TEXTS))
+    job = Job(str(source), Worker(METHOD), table="docs", rows=3)
+    for shard in ((0, 2), (1, 2), (0, 1)):
+        Run(job, open_store(str(source), "docs", job.columns), JobFolder(out.address, shard), shard=shard)()
+    assert list(check_job(out)) == []
+
+
+def test_one_number_of_shards_at_a_time(tmp_path: Path) -> None:
+    """A shard does not start beside a run over all, nor the other way round."""
+    source, out = write(tmp_path / "a.jsonl", TEXTS), tmp_path / "out"
+    run(source, out)
+    for held, shard in (((0, 1), (0, 2)), ((1, 2), (0, 1))):
+        with JobFolder(str(out), held).locked(), pytest.raises(JobError, match="at work"):
+            run(source, out, shard=shard)
+    with JobFolder(str(out), (1, 2)).locked():
+        run(source, out, shard=(0, 2))
+
+
+def test_a_blank_question(tmp_path: Path) -> None:
+    """A row that asks nothing is a row that failed: there is nothing to compress it for."""
+    source, out = tmp_path / "a.jsonl", tmp_path / "out"
+    source.write_text('{"q": " ", "text": "A river."}\n{"q": "river?", "text": "A river."}\n')
+    tally = run(source, out, worker=Worker("lexical"), columns=Columns(query="q")).tally
+    assert (tally.errors, values(out)) == (1, ["A river."])
+    assert "the question in the field 'q' is blank" in tally.failed[0][1]
+
+
+def test_processes_that_cannot_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That is an error of the run, not of its rows."""
+    source = write(tmp_path / "a.jsonl", TEXTS)
+    monkeypatch.setattr(engines, "_start", end)
+    with pytest.raises(JobError, match="end as soon as they start"):
+        run(source, tmp_path / "out", engine=LocalEngine(workers=2))
+    assert whole_tally(JobFolder(str(tmp_path / "out"))).rows == 0
 
 
 def test_a_restart_beside_a_shard_at_work(tmp_path: Path) -> None:
@@ -363,12 +428,15 @@ def test_a_column_of_the_users_own(tmp_path: Path) -> None:
     source = tmp_path / "a.sqlite"
     with sqlite3.connect(source) as database:
         database.execute("CREATE TABLE docs (id INTEGER PRIMARY KEY, text TEXT, compressed TEXT)")
-        database.execute("INSERT INTO docs VALUES (1, 'A river. Bread.', 'mine')")
-    job = Job(str(source), Worker(METHOD), table="docs")
+        database.executemany("INSERT INTO docs (text) VALUES (?)", [[text] for text in TEXTS])
+        database.execute("INSERT INTO docs VALUES (100, 'A river. Bread.', 'mine')")
+    job = Job(str(source), Worker(METHOD), table="docs", rows=3)
     with pytest.raises(InvalidInput, match="--out-col"):
         Run(job, open_store(str(source), "docs", job.columns), JobFolder(str(tmp_path / "out")))()
     with sqlite3.connect(source) as database:
-        assert database.execute("SELECT compressed FROM docs").fetchall() == [("mine",)]
+        found = database.execute("SELECT compressed FROM docs").fetchall()
+    assert found == [(None,)] * len(TEXTS) + [("mine",)]  # the last part is looked at before the first is written
+    assert not (tmp_path / "out" / "_job" / "job.json").exists()
 
 
 def test_a_table_is_done_anew(tmp_path: Path) -> None:
