@@ -83,6 +83,7 @@ class Retriever(Stage):
             check_query(query)
         k = self.k if k is None else k
         check_count("k", k, least=1)
+        k = int(k)  # numpy's integers are not what every library takes
         asked = [query for query in queries if query.strip()]
         ranked = self.rank(asked, k) if asked else []
         if len(ranked) != len(asked):

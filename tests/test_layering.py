@@ -14,7 +14,7 @@ import rag_compress
 PACKAGE = Path(rag_compress.__file__).parent
 LAYERS = [
     {"errors", ""},
-    {"types", "checks", "named", "cores", "whole"},
+    {"types", "checks", "named", "cores", "whole", "locks"},
     {"stages", "words", "tokens", "budget"},
     {"text", "prompts", "documents", "models"},
     {"selection", "stores"},

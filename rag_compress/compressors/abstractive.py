@@ -262,6 +262,8 @@ class AbstractiveCompressor(Stage):
             return replace(context, segments=(), notes={**context.notes, "abstractive": nothing})
         kept = _in_order(context, draft.segments)
         dropped = [piece for written in draft.written for piece in written.dropped]
+        said_twice = {span for segment in draft.segments if segment not in kept for span in segment.spans}
+        dropped += [piece for piece in _uncited(draft.whole.segments, kept) if piece.spans[0] in said_twice]
         drafted = replace(context, segments=tuple(kept), dropped=(*context.dropped, *dropped))
         fitted = self._fitted(drafted, draft)
         stood_in = Counter(written.stood_in for written in draft.written if written.stood_in)

@@ -15,7 +15,7 @@ _FOR_NUMBERS = re.compile(
 )
 _FOR_NAMES = re.compile(r"\b(?:who|whose|whom|name|names|named|called)\b", re.IGNORECASE)
 _CODE = re.compile(
-    r"```|^\s*(?:def|class|import|from|#include|function|const|var|let|SELECT)\b|[{};]\s*$|\w\(.*\)\s*[:;{]"
+    r"```|^\s*(?:def|class|import|from|#include|function|const|var|let|SELECT)\b|[{};]\s*$|\w\(.{0,200}\)\s*[:;{]"
 )
 _CODE_SHARE = 0.2
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextvars import copy_context
 from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import TypeVar
@@ -41,7 +42,8 @@ def run_all(
         while waiting and len(deadlines) < workers:
             place = waiting.pop()
             deadlines[place] = time.monotonic() + timeout
-            Thread(target=call, args=(place,), daemon=True).start()
+            # LangChain, for one, keeps what a call belongs to in context variables.
+            Thread(target=copy_context().run, args=(call, place), daemon=True).start()
         try:
             place, result = finished.get(timeout=max(0.0, min(deadlines.values()) - time.monotonic()))
         except Empty:

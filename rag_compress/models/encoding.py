@@ -17,7 +17,11 @@ def encoded(encoder: Encoder, texts: Sequence[str], dim: int | None = None) -> N
     Raises:
         ModelError: The encoder returned another shape, or a value that is not a finite number.
     """
-    vectors = np.ascontiguousarray(encoder.encode(list(texts)), dtype=np.float32)
+    returned = encoder.encode(list(texts))
+    try:
+        vectors = np.ascontiguousarray(returned, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise ModelError(f"{encoder!r:.200} returned something else than vectors of numbers: {error}") from error
     if vectors.ndim != 2 or len(vectors) != len(texts) or (dim is not None and vectors.shape[1] != dim):
         expected = f"({len(texts)}, {'dim' if dim is None else dim})"
         raise ModelError(f"{encoder!r:.200} returned an array of shape {vectors.shape}, not {expected}")

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 from rag_compress.errors import InvalidInput, MissingExtra, ModelError
+from rag_compress.locks import ProcessLock
 from rag_compress.models.instructions import messages, read_reply
 from rag_compress.models.protocols import Summary
 from rag_compress.models.spelling import copied_text
@@ -25,7 +25,7 @@ PLAIN = "{documents}"
 """For models that were trained without questions, such as BART on news."""
 SETTINGS = "summarizer.json"
 
-_LOADING = Lock()
+_LOADING = ProcessLock()
 
 
 @dataclass(frozen=True)

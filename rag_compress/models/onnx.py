@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 from rag_compress.errors import InvalidInput, MissingExtra, ModelError
+from rag_compress.locks import ProcessLock
 
-_OPENING = Lock()
+_OPENING = ProcessLock()
 
 
 def open_session(path: str | Path, threads: int = 1, provider: str = "CPUExecutionProvider") -> Any:

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from threading import Lock
 from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rag_compress.errors import InvalidInput, MissingExtra
+from rag_compress.locks import ProcessLock
 from rag_compress.models.protocols import Encoder
 from rag_compress.tokens import without_surrogates
 
-_LOADING = Lock()
+_LOADING = ProcessLock()
 
 
 @dataclass(frozen=True)

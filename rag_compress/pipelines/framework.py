@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from rag_compress.checks import check_number
 from rag_compress.compressors.extractive import ExtractiveCompressor
-from rag_compress.errors import InvalidInput
+from rag_compress.errors import InvalidInput, ModelError
 from rag_compress.prompts import PromptTemplate, join_segments
 from rag_compress.stages import Pipeline, Retriever, Stage
 from rag_compress.tokens import Tokenizer, estimate_tokens
@@ -29,7 +29,10 @@ STAGES = ("default", "classifier", "lexical")
 
 Per = Literal["source", "sentence"]
 OnError = Literal["raise", "original"]
-_HEADER = "header"
+_FRAME = "frame"
+Frame = tuple[str, str]
+"""What a framework has the LLM read above and below the text of a source."""
+NO_FRAME = ("", "")
 _LOG = logging.getLogger(__name__)
 
 
@@ -64,13 +67,16 @@ def pieces_of(context: Context, per: Per) -> list[Piece]:
     """Returns what is kept of each source, or each kept segment, in prompt order.
 
     Raises:
-        InvalidInput: The context holds soft tokens, which a framework's documents cannot carry.
+        InvalidInput: The context holds soft tokens, which a framework's documents cannot carry, or a segment that
+            names no source.
     """
     if context.is_soft:
         raise InvalidInput("A framework's documents are text and cannot carry soft tokens: use the stage itself")
     place = {document.id: i for i, document in enumerate(context.documents)}
     groups: dict[object, list[Segment]] = {}
     for number, segment in enumerate(context.segments):
+        if not segment.spans or segment.spans[0].doc_id not in place:
+            raise InvalidInput(f"A segment names no source among the documents: {segment.text!r:.80}")
         source = place[segment.spans[0].doc_id]
         groups.setdefault(source if per == "source" else (source, number), []).append(segment)
     return [_piece(context, place[group[0].spans[0].doc_id], group) for group in groups.values()]
@@ -91,7 +97,7 @@ def _piece(context: Context, source: int, segments: list[Segment]) -> Piece:
 
 @dataclass(frozen=True)
 class PieceTemplate(PromptTemplate):
-    """Renders the pieces as a framework does: each below its source's header, without a number, a blank line between.
+    """Renders the pieces as a framework does: each within its source's frame, without a number, a blank line between.
 
     Attributes:
         per: As for `Compression`.
@@ -102,8 +108,8 @@ class PieceTemplate(PromptTemplate):
 
     def render_context(self, context: Context) -> str:
         """Returns the pieces joined."""
-        headers = [document.metadata.get(_HEADER, "") for document in context.documents]
-        return self.separator.join(headers[p.source] + p.text for p in pieces_of(context, self.per))
+        frames = [document.metadata.get(_FRAME, NO_FRAME) for document in context.documents]
+        return self.separator.join(p.text.join(frames[p.source]) for p in pieces_of(context, self.per))
 
 
 @dataclass(frozen=True)
@@ -156,39 +162,40 @@ class Compression:
 
     def run(self, batch: Sequence[Context]) -> list[Outcome]:
         """Returns what became of each context; all are given to the stage at once."""
-        before = list(batch)
-        outcomes = self._attempt(self.build(), before)
-        return [self._outcome(one, other) for one, other in zip(before, outcomes, strict=True)]
+        return self._attempt(self.build(), list(batch))
 
     def _limits(self) -> dict[str, Any]:
         limits = {"threshold": self.threshold, "max_tokens": self.max_tokens, "keep_best": self.keep_best or None}
         return {name: value for name, value in limits.items() if value is not None}
 
-    def _attempt(self, stage: Stage, batch: list[Context]) -> list[Context | Exception]:
+    def _attempt(self, stage: Stage, batch: list[Context]) -> list[Outcome]:
         try:
-            return [*stage(batch)]
+            results = [*stage(batch)]
+            if len(results) != len(batch):
+                raise ModelError(f"{stage!r:.200} returned {len(results)} contexts for {len(batch)}")
+            return [self._outcome(before, after) for before, after in zip(batch, results, strict=True)]
         except Exception as error:
             if self.on_error == "raise":
                 raise
             if len(batch) > 1:  # one bad document must not keep its batch-mates from being compressed
                 return [outcome for context in batch for outcome in self._attempt(stage, [context])]
-            _LOG.warning("Left %d documents as they were: %r", len(batch[0].documents), error)
-            return [error]
+            return [self._as_it_was(context, error) for context in batch]
 
-    def _outcome(self, before: Context, after: Context | Exception) -> Outcome:
-        failed = isinstance(after, Exception)
-        result = after if isinstance(after, Context) else before
-        pieces = _of_sources(pieces_of(result, self.per), before, result)
+    def _as_it_was(self, context: Context, error: Exception) -> Outcome:
+        _LOG.warning("Left %d documents as they were: %r", len(context.documents), error)
+        outcome = self._outcome(context, context)
+        return outcome._replace(pieces=None, event=outcome.event | {"error": repr(error)})
+
+    def _outcome(self, before: Context, after: Context) -> Outcome:
+        pieces = _of_sources(pieces_of(after, self.per), before, after)
         event = {
             "query": before.query,
             "documents": len(before.documents),
             "kept": len({piece.source for piece in pieces}),
             "original_tokens": self._count(before),
-            "compressed_tokens": self._count(result),
+            "compressed_tokens": self._count(after),
         }
-        if failed:
-            return Outcome(result, None, event | {"error": repr(after)})
-        return Outcome(result, pieces, event)
+        return Outcome(after, pieces, event)
 
     def _count(self, context: Context) -> int:
         return (self.template or PieceTemplate()).count(context)
@@ -209,9 +216,9 @@ class Outcome(NamedTuple):
     event: dict[str, Any]
 
 
-def numbered(query: str, sources: Sequence[tuple[str, str, str]]) -> Context:
-    """Returns the context of foreign documents `(text, title, header)`; a document's id is its position."""
-    documents = [Document(str(i), text, title, metadata={_HEADER: h}) for i, (text, title, h) in enumerate(sources)]
+def numbered(query: str, sources: Sequence[tuple[str, str, Frame]]) -> Context:
+    """Returns the context of foreign documents `(text, title, frame)`; a document's id is its position."""
+    documents = [Document(str(i), text, title, metadata={_FRAME: f}) for i, (text, title, f) in enumerate(sources)]
     return Context.whole(query, documents)
 
 

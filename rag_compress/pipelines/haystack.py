@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from rag_compress.errors import MissingExtra
-from rag_compress.pipelines.framework import KEY, Compression, OnError, Per, Piece, numbered, title_in
+from rag_compress.pipelines.framework import KEY, NO_FRAME, Compression, OnError, Per, Piece, numbered, title_in
 from rag_compress.stages import Stage
 
 try:
@@ -52,7 +52,7 @@ class ContextCompressor:
     def run(self, query: str, documents: list[Document]) -> dict[str, list[Document]]:
         """Returns what helps to answer the query, in the order of the documents."""
         places = [i for i, document in enumerate(documents) if (document.content or "").strip()]
-        sources = [(documents[i].content or "", title_in(documents[i].meta, self.title_key), "") for i in places]
+        sources = [(documents[i].content or "", title_in(documents[i].meta, self.title_key), NO_FRAME) for i in places]
         [outcome] = self.compression.run([numbered(query, sources)])
         if outcome.pieces is None:
             return {"documents": documents}

@@ -7,10 +7,10 @@ Whatever goes in comes out with its id, its metadata and its place; what was kep
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from rag_compress.errors import InvalidInput, MissingExtra
 from rag_compress.pipelines.framework import (
     KEY,
+    NO_FRAME,
     Compression,
     OnError,
     Outcome,
@@ -53,11 +54,13 @@ try:
         ensure_config,
         get_async_callback_manager_for_config,
         get_callback_manager_for_config,
+        set_config_context,
     )
     from pydantic import ConfigDict, Field, model_validator
 except ImportError as error:
     raise MissingExtra("langchain-core", "langchain", "The LangChain adapter") from error
 
+Found = TypeVar("Found")
 Query = tuple[str, Sequence[LangChainDocument]]
 """A query with what was retrieved for it."""
 
@@ -116,7 +119,7 @@ class CompressionOptions(Serializable):
         """Returns what becomes of each query's documents: one batch of the model for all."""
         return self._compression(template).run(
             [
-                numbered(query, [(d.page_content, title_in(d.metadata, self.title_key), "") for d in documents])
+                numbered(query, [(d.page_content, title_in(d.metadata, self.title_key), NO_FRAME) for d in documents])
                 for query, documents in queries
             ]
         )
@@ -137,16 +140,18 @@ class DocumentCompressor(CompressionOptions, BaseDocumentCompressor):
 
         Within a run, the custom event `rag_compress` tells the numbers of documents and tokens, before and after.
         """
-        [outcome] = self._run([(query, documents)])
-        _report(outcome, {"callbacks": callbacks} if callbacks else None)
+        config: RunnableConfig | None = {"callbacks": callbacks} if callbacks else None
+        [outcome] = _within(config, self._run, [(query, documents)])
+        _report(outcome, config)
         return self._documents(documents, outcome)
 
     async def acompress_documents(
         self, documents: Sequence[LangChainDocument], query: str, callbacks: Callbacks | None = None
     ) -> Sequence[LangChainDocument]:
         """Returns what `compress_documents` does, computed in another thread."""
-        [outcome] = await run_in_executor(None, self._run, [(query, documents)])
-        await _areport(outcome, {"callbacks": callbacks} if callbacks else None)
+        config: RunnableConfig | None = {"callbacks": callbacks} if callbacks else None
+        [outcome] = await run_in_executor(None, _within, config, self._run, [(query, documents)])
+        await _areport(outcome, config)
         return self._documents(documents, outcome)
 
 
@@ -198,7 +203,7 @@ class _CompressionRunnable(CompressionOptions, RunnableSerializable[dict[str, An
         self, inputs: list[dict[str, Any]], run_manager: list[CallbackManagerForChainRun], config: list[RunnableConfig]
     ) -> list[Any]:
         del run_manager  # the configs hold its children
-        outcomes = self._outcomes(inputs)
+        outcomes = _within(_only(config), self._outcomes, inputs)
         for outcome, own in zip(outcomes, config, strict=True):
             if isinstance(outcome, Outcome):
                 _report(outcome, own)
@@ -211,7 +216,7 @@ class _CompressionRunnable(CompressionOptions, RunnableSerializable[dict[str, An
         config: list[RunnableConfig],
     ) -> list[Any]:
         del run_manager
-        outcomes = await run_in_executor(None, self._outcomes, inputs)
+        outcomes = await run_in_executor(None, _within, _only(config), self._outcomes, inputs)
         for outcome, own in zip(outcomes, config, strict=True):
             if isinstance(outcome, Outcome):
                 await _areport(outcome, own)
@@ -312,12 +317,18 @@ class StageRetriever(BaseRetriever):
         return self
 
     def _get_relevant_documents(
-        self,
-        query: str,
-        *,
-        run_manager: CallbackManagerForRetrieverRun,  # noqa: ARG002 - LangChain gives it
-        k: int | None = None,
+        self, query: str, *, run_manager: CallbackManagerForRetrieverRun, k: int | None = None
     ) -> list[LangChainDocument]:
+        config: RunnableConfig = {"callbacks": run_manager.get_child()}
+        return _within(config, self._found, query, k)
+
+    async def _aget_relevant_documents(
+        self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, k: int | None = None
+    ) -> list[LangChainDocument]:
+        config: RunnableConfig = {"callbacks": run_manager.get_child()}
+        return await run_in_executor(None, _within, config, self._found, query, k)
+
+    def _found(self, query: str, k: int | None) -> list[LangChainDocument]:
         context = with_k(self.stage, self.k if k is None else k).run(query)
         pieces = pieces_of(context, self.per)
         return [_kept(_foreign(context.documents[p.source], self.title_key), p, self.per) for p in pieces]
@@ -383,6 +394,17 @@ def _kept(source: LangChainDocument, piece: Piece, per: Per) -> LangChainDocumen
 def _foreign(document: Document, title_key: str) -> LangChainDocument:
     title = {title_key: document.title} if document.title else {}
     return LangChainDocument(document.text, id=document.id, metadata={**title, **document.metadata})
+
+
+def _within(config: RunnableConfig | None, function: Callable[..., Found], *arguments: Any) -> Found:
+    """Returns what a function returns; what it asks of LangChain is reported as part of the run that a config names."""
+    with set_config_context(ensure_config(config)) as context:
+        return context.run(function, *arguments)
+
+
+def _only(configs: Sequence[RunnableConfig]) -> RunnableConfig | None:
+    """Returns the config of the one input that there is; what is done for several at once is part of none."""
+    return configs[0] if len(configs) == 1 else None
 
 
 def _report(outcome: Outcome, config: RunnableConfig | None) -> None:

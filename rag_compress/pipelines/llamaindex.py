@@ -20,6 +20,7 @@ from rag_compress.errors import MissingExtra
 from rag_compress.pipelines.framework import (
     KEY,
     Compression,
+    Frame,
     OnError,
     Outcome,
     Per,
@@ -259,11 +260,11 @@ def _has_text(node: BaseNode) -> bool:
     return isinstance(node, TextNode) and not isinstance(node, ImageNode) and bool(node.text.strip())
 
 
-def _source(node: BaseNode, title_key: str | None) -> tuple[str, str, str]:
-    """Returns a node's text, its title, and what the LLM reads of its metadata."""
+def _source(node: BaseNode, title_key: str | None) -> tuple[str, str, Frame]:
+    """Returns a node's text, its title, and what the LLM reads above and below the text."""
     text, whole = node.get_content(MetadataMode.NONE), node.get_content(MetadataMode.LLM)
     above, _, below = whole.rpartition(text.strip())
-    return text, title_in(node.metadata, title_key), above + below
+    return text, title_in(node.metadata, title_key), (above, below)
 
 
 def _compressed(node: BaseNode, piece: Piece, per: Per) -> BaseNode:
@@ -276,7 +277,7 @@ def _compressed(node: BaseNode, piece: Piece, per: Per) -> BaseNode:
     }
     if per == "sentence":
         changes["id_"] = piece.name(node.node_id, per)
-        changes["relationships"][NodeRelationship.PARENT] = node.as_related_node_info()
+        changes["relationships"].setdefault(NodeRelationship.PARENT, node.as_related_node_info())
         changes |= _indices(node, piece)
     copy = node.model_copy(update=changes)
     copy.set_content(piece.text)

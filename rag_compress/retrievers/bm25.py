@@ -91,10 +91,10 @@ class BM25Retriever(Retriever):
 
             if method != "okapi":
                 raise InvalidInput(f"The backend 'rank-bm25' computes method='okapi' only, not {method!r}")
-            return cls(checked, RankBM25.from_corpus(corpus, k1, b), k)
+            return cls(checked, RankBM25.from_corpus(corpus, float(k1), float(b)), k)
         if backend != "bm25s" or method not in ("lucene", "okapi"):
             raise InvalidInput(f"Unknown backend {backend!r} or method {method!r} of BM25")
-        return cls(checked, Bm25s.from_corpus(corpus, method, k1, b), k)
+        return cls(checked, Bm25s.from_corpus(corpus, method, float(k1), float(b)), k)
 
     def rank(self, queries: Sequence[str], k: int) -> list[list[Document]]:
         """Returns the documents that share a word with the query, by score."""

@@ -123,6 +123,7 @@ class DenseRetriever(Retriever):
             "encoder": _recipe(self.encoder),
             "query_encoder": _recipe(self.query_encoder) if self.query_encoder else None,
             "probe": encoded(self.encoder, [_PROBE], self.vectors.shape[1])[0].tolist(),
+            "query_probe": self.encode_queries([_PROBE])[0].tolist(),
         }
 
         def save(data: Path) -> None:
@@ -157,7 +158,14 @@ class DenseRetriever(Retriever):
             own = own or _from_recipe(parameters["encoder"], folder, "encoder")
             if other is None and parameters["query_encoder"]:
                 other = _from_recipe(parameters["query_encoder"], folder, "query_encoder")
-            _check_same_encoder(own, parameters, folder)
+            _check_same_encoder(own, parameters["encoder"], parameters["probe"], folder)
+            if "query_probe" in parameters:  # older indexes have none
+                _check_same_encoder(
+                    other or own,
+                    parameters["query_encoder"] or parameters["encoder"],
+                    parameters["query_probe"],
+                    folder,
+                )
             documents = read_documents(saved.data / "documents.jsonl")
             kind = parameters.get("storage", "float32")
             stored = StoredVectors.load(saved.data, kind, unit=parameters.get("unit", False))
@@ -181,10 +189,11 @@ def _from_recipe(recipe: dict[str, Any], folder: str | PathLike[str], name: str)
     return SentenceTransformerEncoder(**recipe["fields"])
 
 
-def _check_same_encoder(encoder: Encoder, parameters: Any, folder: str | PathLike[str]) -> None:
-    expected = np.asarray(parameters["probe"], dtype=np.float32)
+def _check_same_encoder(encoder: Encoder, recipe: Any, probe: Any, folder: str | PathLike[str]) -> None:
+    expected = np.asarray(probe, dtype=np.float32)
     seen = np.asarray(encoder.encode([_PROBE])[0], dtype=np.float32)
     norms = float(np.linalg.norm(expected) * np.linalg.norm(seen)) if seen.shape == expected.shape else 0.0
     if norms == 0 or float(expected @ seen) / norms < _SAME:
-        built = parameters["encoder"]["repr"]
-        raise IncompatibleIndex(f"{folder} was built with the encoder {built}; {encoder!r:.200} encodes otherwise")
+        raise IncompatibleIndex(
+            f"{folder} was built with the encoder {recipe['repr']}; {encoder!r:.200} encodes otherwise"
+        )

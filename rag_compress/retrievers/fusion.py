@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from math import isfinite
 from os import PathLike
 from pathlib import Path
 from typing import Any, Protocol
 
-from rag_compress.checks import check_count
+from rag_compress.checks import check_count, check_number
 from rag_compress.errors import InvalidInput
 from rag_compress.models.protocols import Encoder
 from rag_compress.retrievers.bm25 import BM25Retriever
@@ -44,6 +45,7 @@ class ReciprocalRankFusion:
 
     def fuse(self, rankings: Sequence[Ranking]) -> list[Document]:
         """Returns the fused ranking."""
+        rankings = [_once(ranking) for ranking in rankings]
         scores = [{d.id: 1 / (self.k + rank) for rank, d in enumerate(ranking, start=1)} for ranking in rankings]
         return _summed(rankings, scores)
 
@@ -61,15 +63,20 @@ class Interpolation:
 
     weights: tuple[float, ...] | None = None
 
+    def __post_init__(self) -> None:
+        for weight in self.weights or ():
+            check_number("weights", weight, -1e6, 1e6)
+
     def fuse(self, rankings: Sequence[Ranking]) -> list[Document]:
         """Returns the fused ranking.
 
         Raises:
-            InvalidInput: There are not as many weights as rankings.
+            InvalidInput: There are not as many weights as rankings, or a document has no finite score.
         """
         weights = self.weights or (1 / max(1, len(rankings)),) * len(rankings)
         if len(weights) != len(rankings):
             raise InvalidInput(f"Interpolation has {len(weights)} weights for {len(rankings)} rankings: {weights}")
+        rankings = [_once(ranking) for ranking in rankings]
         scores = [
             {doc_id: weight * score for doc_id, score in _scaled(ranking).items()}
             for weight, ranking in zip(weights, rankings, strict=True)
@@ -157,9 +164,24 @@ class HybridRetriever(Retriever):
 
 
 def _scaled(ranking: Ranking) -> dict[str, float]:
-    scores = {document.id: document.score or 0.0 for document in ranking}
+    scores = {document.id: _score_of(document) for document in ranking}
     low, high = min(scores.values(), default=0.0), max(scores.values(), default=0.0)
     return {doc_id: (score - low) / (high - low) if high > low else 1.0 for doc_id, score in scores.items()}
+
+
+def _score_of(document: Document) -> float:
+    if document.score is None or not isfinite(document.score):
+        what = f"{document.id!r} has {document.score}"
+        raise InvalidInput(f"Interpolation needs finite scores, and {what}: use ReciprocalRankFusion")
+    return document.score
+
+
+def _once(ranking: Ranking) -> Ranking:
+    """Returns a ranking with each document at the first of its places."""
+    first: dict[str, Document] = {}
+    for document in ranking:
+        first.setdefault(document.id, document)
+    return list(first.values())
 
 
 def _summed(rankings: Sequence[Ranking], scores: Sequence[Mapping[str, float]]) -> list[Document]:

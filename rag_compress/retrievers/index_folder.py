@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Callable, Iterable, Mapping
@@ -23,6 +24,8 @@ from rag_compress.whole import written_whole
 
 FORMAT = 1
 MANIFEST = "manifest.json"
+_DATA = re.compile(r"data-[0-9a-f]{8}")
+_MANIFEST = re.compile(r"manifest\.(json|[0-9a-f]{8}\.tmp)")
 
 Index = TypeVar("Index")
 
@@ -152,6 +155,10 @@ def _replaceable(root: Path) -> dict[str, Any] | None:
     except IncompatibleIndex:
         raise
     except IndexFolderError as error:
+        names = [each.name for each in root.iterdir()]
+        own = [name for name in names if _DATA.fullmatch(name)]
+        if own and all(name in own or _MANIFEST.fullmatch(name) for name in names):
+            return None  # what a first save that was killed has left, or a damaged index
         message = f"{root} is not empty and holds no index that could be replaced: choose another folder"
         raise IndexFolderError(message) from error
 
@@ -177,7 +184,8 @@ def _read_manifest(root: Path) -> dict[str, Any]:
     if manifest["format"] > FORMAT:
         version = manifest.get("version")
         raise IncompatibleIndex(f"{root} was written by rag_compress {version}: update rag_compress to read it")
-    if manifest.pop("sha256", None) != _digest(manifest):
+    known = manifest.keys() >= {"kind", "parameters", "data", "files"} and _DATA.fullmatch(str(manifest["data"]))
+    if manifest.pop("sha256", None) != _digest(manifest) or not known:  # a path elsewhere must not be read, or removed
         raise DamagedIndex(f"{file} is not as it was written: build the index again")
     return manifest
 

@@ -35,8 +35,9 @@ class RankBM25:
         """Returns float32 `(documents,)`."""
         if self.index is None or not query:
             return np.zeros(0, dtype=np.float32)
-        with np.errstate(invalid="ignore"):  # k1=0 and b=1 make 0 / 0 of words that a document does not have
-            return np.nan_to_num(np.asarray(self.index.get_scores(list(query)), dtype=np.float32), nan=0.0)
+        with np.errstate(invalid="ignore"):  # k1=0 makes 0 / 0 of a word that a document does not have
+            scores = [np.nan_to_num(self.index.get_scores([word]), nan=0.0) for word in query]
+        return np.asarray(np.sum(scores, axis=0), dtype=np.float32)
 
     def save(self, folder: Path) -> None:
         """Writes the words of the documents and the two parameters."""

@@ -99,6 +99,14 @@ class StoredVectors:
         )
 
 
+def _float16(vectors: NDArray[np.float32]) -> tuple[NDArray[Any], ...]:
+    with np.errstate(over="ignore"):
+        halves = vectors.astype(np.float16)
+    if not np.isfinite(halves).all():
+        raise InvalidInput(f"float16 holds no number above 65504, and a vector has {np.abs(vectors).max():g}: use int8")
+    return (halves,)
+
+
 def _int8(vectors: NDArray[np.float32]) -> tuple[NDArray[Any], ...]:
     scales = np.maximum(np.abs(vectors).max(axis=1), np.float32(1e-30)) / np.float32(127)
     return np.round(vectors / scales[:, None]).astype(np.int8), scales
@@ -116,7 +124,7 @@ def _pq(vectors: NDArray[np.float32]) -> tuple[NDArray[Any], ...]:
 
 _ENCODE: dict[Storage, Callable[[NDArray[np.float32]], tuple[NDArray[Any], ...]]] = {
     "float32": lambda vectors: (vectors,),
-    "float16": lambda vectors: (vectors.astype(np.float16),),
+    "float16": _float16,
     "int8": _int8,
     "pq": _pq,
 }

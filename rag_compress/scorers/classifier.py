@@ -11,7 +11,6 @@ from hashlib import blake2b
 from importlib.util import find_spec
 from itertools import groupby
 from pathlib import Path
-from threading import Lock
 from typing import NamedTuple, get_args
 
 import numpy as np
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 from rag_compress.checks import check_count
 from rag_compress.errors import InvalidInput
+from rag_compress.locks import ProcessLock
 from rag_compress.models.engines import Device, Engine, Output, load_engine
 from rag_compress.models.onnx import forget_sessions
 from rag_compress.models.protocols import Passage
@@ -97,7 +97,7 @@ class ClassifierScorer:
             MissingExtra: onnxruntime or tokenizers is not installed.
         """
         weights = [_load(self.folder).calibration[script_of(query)]["sentence"] for query in queries]
-        lexical = LexicalScorer().score(queries, passages)
+        lexical = lexical_scores(queries, passages)
         return [
             [_probabilities(own, rows) for rows in features(group, evidence, scores)]
             for own, group, evidence, scores in zip(
@@ -108,7 +108,7 @@ class ClassifierScorer:
     def relevance(self, queries: Sequence[str], passages: Sequence[Sequence[Passage]]) -> list[NDArray[np.float32]]:
         """Returns, for each query, float32 `(passages,)`: the probability that each passage helps to answer."""
         weights = [_load(self.folder).calibration[script_of(query)]["passage"] for query in queries]
-        lexical = LexicalScorer().score(queries, passages)
+        lexical = lexical_scores(queries, passages)
         return [
             _probabilities(own, passage_features(group, evidence, scores))
             for own, group, evidence, scores in zip(
@@ -152,7 +152,7 @@ class ClassifierScorer:
 
 _MEMORY: dict[bytes, Evidence] = {}
 """The logits of passages read lately, the latest last."""
-_REMEMBERING = Lock()
+_REMEMBERING = ProcessLock()
 
 
 def _key(scorer: ClassifierScorer, query: str, passage: Passage) -> bytes:
@@ -209,6 +209,12 @@ def script_of(query: str) -> str:
     letters = [character for character in query if character.isalpha()]
     latin = sum(character < "\u0250" or "\u1e00" <= character <= "\u1eff" for character in letters)
     return "latin" if 2 * latin >= len(letters) else "other"
+
+
+def lexical_scores(queries: Sequence[str], passages: Sequence[Sequence[Passage]]) -> list[list[NDArray[np.float32]]]:
+    """Returns the BM25 scores that `features` takes; 0 for a query without words, of which BM25 knows nothing."""
+    scores = LexicalScorer().score(queries, passages)
+    return [[array * bool(words(query)) for array in group] for query, group in zip(queries, scores, strict=True)]
 
 
 def features(

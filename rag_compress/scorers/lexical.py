@@ -25,7 +25,8 @@ class LexicalScorer:
         score(s) = bm25(s) / sum over t of idf(t) * (k1 + 1)      in [0, 1)
 
     Words of the query that stand in the title of every passage do not count, unless all of them do: they say which
-    document is meant, not which sentence.
+    document is meant, not which sentence. A query without words ("Who was he?") says nothing against any sentence, so
+    that all score 1.
 
     Source: Robertson, Zaragoza, "The Probabilistic Relevance Framework: BM25 and Beyond", 2009; the idf that is never
     negative is Lucene's.
@@ -39,13 +40,13 @@ class LexicalScorer:
         check_number("b", self.b, 0, 1)
 
     def score(self, queries: Sequence[str], passages: Sequence[Sequence[Passage]]) -> list[list[NDArray[np.float32]]]:
-        """Returns the scores; all 0 for a query without words."""
+        """Returns the scores; all 1 for a query without words."""
         return [self._score(query, group) for query, group in zip(queries, passages, strict=True)]
 
     def _score(self, query: str, passages: Sequence[Passage]) -> list[NDArray[np.float32]]:
         terms = _telling(list(dict.fromkeys(words(query))), passages)
         bags = [words(passage.text[start:end]) for passage in passages for start, end in passage.sentences]
-        flat = self._bm25(terms, bags) if terms and bags else np.zeros(len(bags), np.float32)
+        flat = self._bm25(terms, bags) if terms and bags else np.ones(len(bags), np.float32)
         ends = np.cumsum([len(passage.sentences) for passage in passages])
         return np.split(flat, ends[:-1]) if passages else []
 

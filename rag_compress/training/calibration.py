@@ -13,10 +13,10 @@ from rag_compress.scorers.classifier import (
     SENTENCE_FEATURES,
     ClassifierScorer,
     features,
+    lexical_scores,
     passage_features,
     script_of,
 )
-from rag_compress.scorers.lexical import LexicalScorer
 from rag_compress.training.examples import Example
 
 Calibration = dict[str, dict[str, list[float]]]
@@ -114,7 +114,7 @@ def _rows(scorer: ClassifierScorer, examples: Sequence[Example]) -> tuple[NDArra
     queries = [example.query for example in examples]
     groups = [[labelled.passage for labelled in example.passages] for example in examples]
     sentences, passages = [], []
-    evidence, lexical = scorer.evidence(queries, groups), LexicalScorer().score(queries, groups)
+    evidence, lexical = scorer.evidence(queries, groups), lexical_scores(queries, groups)
     for example, group, found, scores in zip(examples, groups, evidence, lexical, strict=True):
         for labelled, rows in zip(example.passages, features(group, found, scores), strict=True):
             if labelled.labels is not None:

@@ -31,8 +31,7 @@ from rag_compress.errors import InvalidInput
 from rag_compress.models.classifier import Batch, ClassifierNetwork, encoder_tokenizer, pool_tokens, torch
 from rag_compress.models.export import export_classifier
 from rag_compress.models.windows import Window, WindowCutter, pool
-from rag_compress.scorers.classifier import ClassifierScorer, forget_loaded
-from rag_compress.scorers.lexical import LexicalScorer
+from rag_compress.scorers.classifier import ClassifierScorer, forget_loaded, lexical_scores
 from rag_compress.training.calibration import UNCALIBRATED, calibrate
 from rag_compress.training.card import CLASSIFIER, source_table, write_card
 from rag_compress.training.checkpoint import read_checkpoint
@@ -293,7 +292,7 @@ class _Run(TrainingRun):
         return finish(self.options, self.network, self.figures())
 
     def _scores(self, example: Example) -> list[NDArray[np.float32]]:
-        lexical = LexicalScorer().score([example.query], [[labelled.passage for labelled in example.passages]])[0]
+        lexical = lexical_scores([example.query], [[labelled.passage for labelled in example.passages]])[0]
         logits = sentence_logits(self.network, self.cutter, example, self.options.device)[0]
         return [own + self.options.schedule.lexical * scores for own, scores in zip(logits, lexical, strict=True)]
 

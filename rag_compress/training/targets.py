@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from rag_compress.models.classifier import torch
 from rag_compress.models.windows import Reading, Window, WindowCutter
-from rag_compress.scorers.lexical import LexicalScorer
+from rag_compress.scorers.classifier import lexical_scores
 from rag_compress.training.examples import Example, LabelledPassage
 
 _TEMPERATURE = 2.0
@@ -44,7 +44,7 @@ def targets_of(
 ) -> list[Target]:
     """Returns the windows of an example to train on; of a long passage, those with evidence come first."""
     readings = cutter.read(example.query, [labelled.passage for labelled in example.passages])
-    scores = LexicalScorer().score([example.query], [[labelled.passage for labelled in example.passages]])[0]
+    scores = lexical_scores([example.query], [[labelled.passage for labelled in example.passages]])[0]
     chosen: list[Target] = []
     for labelled, reading, lexical in zip(example.passages, readings, scores, strict=True):
         targets = [_target(labelled, window, reading, lexical, query) for window in reading.windows]

@@ -331,6 +331,20 @@ def test_notes_say_what_the_summarizer_complained_of() -> None:
     assert notes(context)["errors"] == ["too long: use smaller chunks"]
 
 
+def test_a_sentence_of_two_chunks() -> None:
+    """What one chunk quotes another may say in other words; said once, the source of the second is dropped."""
+    documents = [
+        Document("1", "The Loire is a river in France. Many castles stand near it, as near others."),
+        Document("2", "In France, as everyone knows who has ever been there, the Loire is a river."),
+    ]
+    made = compressor("The Loire is a river in France.", chunking=Chunking(16), grounding=None)
+    given = Context.whole(QUERY, documents)
+    [context] = made([given])
+    assert notes(context)["chunks"] == 2
+    assert [segment.text for segment in context.segments] == ["The Loire is a river in France."]
+    check_context(given, context, WORDS)
+
+
 def test_a_sentence_does_not_stand_twice() -> None:
     """A wrong sentence's source is not added where the summary holds it already."""
     context = compressor("Many castles stand near it. Many castles stand near 7 of it.").compress(QUERY, [LOIRE])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -183,6 +184,17 @@ def test_the_gate() -> None:
 def test_exactness(query: str, text: str, exact: bool) -> None:
     """Numbers for questions after numbers, names for those after names, code always."""
     assert Exactness()(query, text) is exact
+
+
+def test_exactness_of_a_long_line_is_quick() -> None:
+    """Time grows with the length of a line, not with its square: a million characters would take hours."""
+
+    def seconds(size: int) -> float:
+        start = time.process_time()
+        assert not Exactness()("what?", "f(x) " * size)
+        return time.process_time() - start
+
+    assert seconds(40_000) < 20 * max(seconds(4_000), 0.001)
 
 
 @pytest.mark.parametrize("result", [np.zeros((1, 4)), np.zeros((2, 1, 4)), np.full((1, 1, 4), np.nan)])

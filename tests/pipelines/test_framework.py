@@ -22,8 +22,8 @@ from rag_compress import (
     Selection,
     Stage,
 )
-from rag_compress.errors import InvalidInput
-from rag_compress.pipelines.framework import Compression, PieceTemplate, numbered, pieces_of, with_k
+from rag_compress.errors import InvalidInput, RagCompressError
+from rag_compress.pipelines.framework import NO_FRAME, Compression, PieceTemplate, numbered, pieces_of, with_k
 from rag_compress.tokens import estimate_tokens
 from rag_compress.types import Span
 
@@ -81,7 +81,7 @@ print(*heavy & set(sys.modules), _open.cache_info().misses)
 def test_the_budget_holds_for_the_joined_pieces(per, context, max_tokens):
     """Whatever the texts, pieces joined by blank lines have at most `max_tokens` tokens."""
     compression = Compression("lexical", threshold=0.0, max_tokens=max_tokens, per=per)
-    [outcome] = compression.run([numbered(context.query, [(d.text, d.title, "") for d in context.documents])])
+    [outcome] = compression.run([numbered(context.query, [(d.text, d.title, NO_FRAME) for d in context.documents])])
     joined = "\n\n".join(piece.text for piece in outcome.pieces)
     assert estimate_tokens(joined) == outcome.event["compressed_tokens"] <= max_tokens
 
@@ -109,8 +109,8 @@ def test_what_a_summarizer_writes_goes_to_its_first_source():
 
 def test_a_header_counts_once_for_each_piece():
     """The metadata that a framework puts above a text are part of the budget."""
-    context = numbered(QUERY, [(LOIRE, "", "title: Loire\n\n"), (RHINE, "", "")])
-    assert PieceTemplate().render_context(context) == f"title: Loire\n\n{LOIRE}\n\n{RHINE}"
+    context = numbered(QUERY, [(LOIRE, "", ("title: Loire\n\n", "\n--")), (RHINE, "", NO_FRAME)])
+    assert PieceTemplate().render_context(context) == f"title: Loire\n\n{LOIRE}\n--\n\n{RHINE}"
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_bad_options_are_refused_at_once(options):
 
 def test_one_failure_leaves_its_batch_mates_compressed():
     """With `on_error="original"`, only the context that fails stays whole, and the event names the error."""
-    batch = [numbered(query, [(LOIRE, "", "")]) for query in (QUERY, "fail", QUERY)]
+    batch = [numbered(query, [(LOIRE, "", NO_FRAME)]) for query in (QUERY, "fail", QUERY)]
     with pytest.raises(RuntimeError, match="out of memory"):
         Compression(FAILING).run(batch)
     first, failed, last = Compression(FAILING, on_error="original").run(batch)
@@ -144,6 +144,37 @@ def test_one_failure_leaves_its_batch_mates_compressed():
     assert failed.pieces is None
     assert failed.event["error"] == "RuntimeError('out of memory')"
     assert failed.event["compressed_tokens"] == failed.event["original_tokens"] > first.event["compressed_tokens"]
+
+
+@dataclass(frozen=True)
+class Returning(Stage):
+    """Returns the same contexts, whatever it is given."""
+
+    contexts: tuple[Context, ...]
+
+    def __call__(self, batch):
+        """Returns them."""
+        return list(self.contexts)
+
+
+@pytest.mark.parametrize(
+    "returned",
+    [
+        (),
+        (Context.whole(QUERY, [Document("elsewhere", LOIRE)]),),
+        (Context(QUERY, (Document("0", LOIRE),), (Segment("no source", (), verbatim=False),)),),
+        (Context(QUERY, (), (Segment.of(Document("0", LOIRE)),)),),
+    ],
+    ids=["too few", "unknown document", "no span", "no document"],
+)
+def test_what_a_stage_returns_is_checked(returned):
+    """A wrong result is a typed error, or leaves the documents as they were, like any other failure."""
+    batch = [numbered(QUERY, [(LOIRE, "", NO_FRAME)])]
+    with pytest.raises(RagCompressError):
+        Compression(Returning(returned)).run(batch)
+    (outcome,) = Compression(Returning(returned), on_error="original").run(batch)
+    assert (outcome.pieces, outcome.context) == (None, batch[0])
+    assert "error" in outcome.event
 
 
 def test_with_k_sets_how_many_documents_a_pipeline_retrieves():
@@ -169,7 +200,7 @@ def test_pieces_go_back_to_their_own_sources():
         def __call__(self, batch):
             return [Context.whole(context.query, [Document("elsewhere", LOIRE)]) for context in batch]
 
-    context = numbered(QUERY, [(LOIRE, "", ""), (RHINE, "", "")])
+    context = numbered(QUERY, [(LOIRE, "", NO_FRAME), (RHINE, "", NO_FRAME)])
     (outcome,) = Compression(Reversed()).run([context])
     assert [(piece.source, piece.text) for piece in outcome.pieces] == [(1, RHINE), (0, LOIRE)]
     with pytest.raises(InvalidInput, match="a document that it was not given: 'elsewhere'"):

@@ -13,15 +13,17 @@ from langchain_classic.retrievers.document_compressors import DocumentCompressor
 from langchain_core.callbacks import AsyncCallbackHandler, BaseCallbackHandler
 from langchain_core.documents import Document
 from langchain_core.embeddings import DeterministicFakeEmbedding
+from langchain_core.language_models.fake_chat_models import FakeListChatModel
 from langchain_core.load import dumpd, load
 from langchain_core.runnables import ConfigurableField, RunnableLambda
 from langchain_core.vectorstores import InMemoryVectorStore
 from langchain_tests.integration_tests import RetrieversIntegrationTests
 from samples import BANANA, DOCUMENTS, FAILING, LOIRE, QUERY, RHINE, SUMMARY, TEXTS, WRITTEN, counting
 
-from rag_compress import BM25Retriever, DenseRetriever, HybridRetriever, LexicalScorer, Selection
+from rag_compress import AbstractiveCompressor, BM25Retriever, DenseRetriever, HybridRetriever, LexicalScorer, Selection
 from rag_compress.compressors import ExtractiveCompressor
 from rag_compress.errors import InvalidInput
+from rag_compress.models.langchain import ChatSummarizer
 from rag_compress.pipelines.langchain import (
     CompressDocuments,
     CompressedRetriever,
@@ -348,6 +350,53 @@ def test_our_pipeline_is_a_retriever_of_langchain():
     assert seine.id == "seine"
     with pytest.raises(ValueError, match="k is for a retriever"):
         StageRetriever(stage=Selection())
+
+
+async def test_options_reach_our_retriever_async_too():
+    """`k` of one call holds whichever way it is called."""
+    retriever = StageRetriever(stage=BM25)
+    assert len(retriever.invoke(QUERY, k=1)) == len(await retriever.ainvoke(QUERY, k=1)) == 1
+    assert [len(found) for found in await retriever.abatch([QUERY, QUERY], k=2)] == [2, 2]
+
+
+class Starts(BaseCallbackHandler):
+    """Records what is started, with the run that it is a part of."""
+
+    def __init__(self) -> None:
+        self.runs = {}
+
+    def on_chain_start(self, serialized, inputs, *, run_id, parent_run_id=None, **kwargs):
+        """Keeps a chain."""
+        self.runs[run_id] = ("chain", parent_run_id)
+
+    def on_retriever_start(self, serialized, query, *, run_id, parent_run_id=None, **kwargs):
+        """Keeps a retriever."""
+        self.runs[run_id] = ("retriever", parent_run_id)
+
+    def on_chat_model_start(self, serialized, messages, *, run_id, parent_run_id=None, **kwargs):
+        """Keeps a chat model."""
+        self.runs[run_id] = ("chat", parent_run_id)
+
+    def parents(self, kind):
+        """Returns what the runs of a kind are parts of."""
+        return [self.runs[parent][0] for own, parent in self.runs.values() if own == kind and parent in self.runs]
+
+
+async def test_what_a_stage_asks_of_langchain_is_reported():
+    """A chat model or a retriever within a stage is a part of the run that asked for it, for traces and costs."""
+    chat = FakeListChatModel(responses=["The Loire is a river in France."])
+    stage = AbstractiveCompressor(ChatSummarizer(chat))
+    chain = RunnableLambda(lambda given: given) | CompressDocuments(stage=stage)
+    given = {"query": QUERY, "documents": documents()}
+    for call in (chain.invoke, chain.ainvoke):
+        seen = Starts()
+        answer = call(given, {"callbacks": [seen]})
+        _ = await answer if call == chain.ainvoke else answer
+        assert seen.parents("chat") == ["chain"]
+    seen, inner = Starts(), StageRetriever(stage=LangChainRetriever(StageRetriever(stage=BM25)))
+    inner.invoke(QUERY, {"callbacks": [seen]})
+    await inner.ainvoke(QUERY, {"callbacks": [seen]})
+    assert seen.parents("retriever") == ["retriever", "retriever"]
 
 
 def test_langchains_retriever_is_a_stage():

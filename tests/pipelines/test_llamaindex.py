@@ -130,6 +130,25 @@ def test_the_budget_holds_with_metadata(per):
         assert estimate_tokens(context_of(compressor.postprocess_nodes(nodes(), query_str=QUERY))) <= max_tokens
 
 
+def test_the_budget_holds_with_a_template_of_the_users():
+    """What a node's own template puts below the text counts where it stands."""
+    for max_tokens in range(20, 120, 3):
+        given = nodes()
+        for scored in given:
+            scored.node.text_template = "<doc>\n{content}\n</doc>{metadata_str}"
+        compressor = NodeCompressor(stage="lexical", threshold=0, max_tokens=max_tokens)
+        assert estimate_tokens(context_of(compressor.postprocess_nodes(given, query_str=QUERY))) <= max_tokens
+
+
+def test_a_parent_stays():
+    """A sentence of a node with a parent keeps that parent, as LlamaIndex's merging retriever needs."""
+    given = nodes()
+    for scored in given:
+        scored.node.relationships[NodeRelationship.PARENT] = RelatedNodeInfo(node_id="page")
+    kept = NodeCompressor(stage="lexical", threshold=0, per="sentence").postprocess_nodes(given, query_str=QUERY)
+    assert {n.node.relationships[NodeRelationship.PARENT].node_id for n in kept} == {"page"}
+
+
 def test_nodes_without_text_pass_through():
     """Images, even with a caption, and empty nodes stay at their places; a multimodal node's text is compressed."""
     image = ImageNode(text="a map", image_url="map.png", id_="image")

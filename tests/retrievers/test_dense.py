@@ -70,7 +70,9 @@ def test_some_documents_have_vectors() -> None:
     assert retriever.retrieve(["bread"])[0][0].id == "given"
 
 
-@pytest.mark.parametrize("wrong", [np.zeros((1, 4)), np.zeros(2), np.full((2, 4), np.nan)])
+@pytest.mark.parametrize(
+    "wrong", [np.zeros((1, 4)), np.zeros(2), np.full((2, 4), np.nan), [[1, 2], [3]], [["a"], ["b"]]]
+)
 def test_wrong_vectors(wrong: np.ndarray) -> None:
     """An encoder that returns another shape, or NaN, is an error that names it."""
 

@@ -38,6 +38,21 @@ def test_weights_are_counted() -> None:
         Interpolation((1, 1, 1)).fuse([[A]])
 
 
+def test_scores_that_cannot_be_interpolated() -> None:
+    """A ranking without scores, or with an infinite one, is refused, as is a weight that is no number."""
+    for score in (None, float("inf")):
+        with pytest.raises(InvalidInput, match="needs finite scores"):
+            Interpolation().fuse([[A, replace(B, score=score)]])
+    with pytest.raises(InvalidInput, match="weights must be a number"):
+        Interpolation((float("nan"),))
+
+
+@pytest.mark.parametrize("fusion", [ReciprocalRankFusion(), Interpolation()], ids=str)
+def test_a_document_counts_once_in_a_ranking(fusion) -> None:
+    """Found twice by one retriever, a document has the better of its places."""
+    assert fusion.fuse([[A, B, A], [C]]) == fusion.fuse([[A, B], [C]])
+
+
 def test_equal_scores() -> None:
     """A ranking of equal scores counts fully, an empty one not at all."""
     assert [d.score for d in Interpolation().fuse([[A, replace(A, id="z")], []])] == [0.5, 0.5]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -205,6 +206,34 @@ def test_saving_and_loading_at_once(tmp_path: Path) -> None:
     assert BM25Retriever.load(tmp_path).documents == retriever.documents
 
 
+def test_a_manifest_that_points_elsewhere(tmp_path: Path) -> None:
+    """What a crafted manifest names outside of its folder is neither read nor, on saving anew, removed."""
+    victim, folder = tmp_path / "victim", tmp_path / "index"
+    victim.mkdir()
+    (victim / "precious").write_text("x")
+    retriever = BM25Retriever.from_documents(DOCUMENTS)
+    retriever.save(folder)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    del manifest["sha256"]
+    for data in (str(victim), "../victim", None):
+        body = {**manifest, "data": data}
+        digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode("ascii")).hexdigest()
+        (folder / "manifest.json").write_text(json.dumps({**body, "sha256": digest}))
+        with pytest.raises(DamagedIndex):
+            load_retriever(folder)
+        retriever.save(folder)
+        assert (victim / "precious").exists()
+        assert BM25Retriever.load(folder).documents == retriever.documents
+
+
+def test_a_first_save_that_was_killed(tmp_path: Path) -> None:
+    """What it leaves, data without a manifest, does not keep the next one from saving."""
+    (tmp_path / "data-0123abcd").mkdir()
+    (tmp_path / "manifest.0123abcd.tmp").write_text("{")
+    BM25Retriever.from_documents(DOCUMENTS).save(tmp_path)
+    assert BM25Retriever.load(tmp_path).documents == tuple(DOCUMENTS)
+
+
 def test_unwritable_folder(tmp_path: Path) -> None:
     """A place that cannot be written is a typed error that names it."""
     (tmp_path / "file").write_text("")
@@ -259,6 +288,8 @@ def test_a_query_encoder_is_passed_on(kind: type, tmp_path: Path) -> None:
     built.save(tmp_path)
     with pytest.raises(InvalidInput, match="pass it as `query_encoder`"):
         load_retriever(tmp_path, ENCODER)
+    with pytest.raises(IncompatibleIndex, match="QueryEncoder"):
+        load_retriever(tmp_path, ENCODER, Reversed())
     for load in (kind.load, load_retriever):
         loaded = load(tmp_path, ENCODER, QueryEncoder())
         assert loaded.retrieve(["river"]) == built.retrieve(["river"])
@@ -271,11 +302,13 @@ def test_parameters_at_their_limits(backend: str, options: dict[str, float]) -> 
     retriever = BM25Retriever.from_documents(
         ["the", "a long river", "bread"], method="okapi", backend=backend, **options
     )  # type: ignore[arg-type]
-    (found,) = retriever.retrieve(["river"])
-    assert found[0].text == "a long river"
+    (found,) = retriever.retrieve(["river bread fruit"])
+    assert {document.text for document in found} == {"a long river", "bread"}
 
 
-def test_numbers_of_numpy_are_saved(tmp_path: Path) -> None:
-    """A k from an array is a number like any other in the manifest."""
-    BM25Retriever.from_documents(DOCUMENTS, k=np.int64(2)).save(tmp_path)  # type: ignore[arg-type]
+def test_numbers_of_numpy(tmp_path: Path) -> None:
+    """A k or a parameter from an array is a number like any other, in a search and in the manifest."""
+    options = {"k": np.int64(2), "k1": np.float32(1.2), "method": "okapi", "backend": "rank-bm25"}
+    BM25Retriever.from_documents(DOCUMENTS, **options).save(tmp_path)  # type: ignore[arg-type]
     assert BM25Retriever.load(tmp_path).k == 2
+    assert len(DenseRetriever.from_documents(DOCUMENTS, ENCODER).retrieve(["river"], np.int64(2))[0]) == 2  # type: ignore[arg-type]

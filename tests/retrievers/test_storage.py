@@ -71,6 +71,8 @@ def test_what_cannot_be(monkeypatch: pytest.MonkeyPatch) -> None:
         StoredVectors.of(unit_vectors(3), "int4")  # type: ignore[arg-type]
     with pytest.raises(InvalidInput, match="at least 256"):
         StoredVectors.of(unit_vectors(3), "pq")
+    with pytest.raises(InvalidInput, match=r"above 65504, and a vector has 100000"):
+        StoredVectors.of(np.array([[1e5, 1.0]], np.float32), "float16")
     monkeypatch.setitem(sys.modules, "faiss", None)
     monkeypatch.delitem(sys.modules, "rag_compress.retrievers.faiss", raising=False)
     with pytest.raises(MissingExtra, match=r"rag-compress\[cpu\]"):

@@ -39,9 +39,9 @@ def test_queries_do_not_mix() -> None:
 
 
 def test_nothing_to_match() -> None:
-    """A query without words scores 0; no passages, or no sentences, give no scores."""
+    """A query without words says nothing against a sentence; no passages, or no sentences, give no scores."""
     (scores,) = LexicalScorer().score(["the ?"], [[passage("river."), Passage("", "", [])]])
-    assert [s.tolist() for s in scores] == [[0.0], []]
+    assert [s.tolist() for s in scores] == [[1.0], []]
     assert scores[0].dtype == np.float32
     assert LexicalScorer().score(["river"], [[]]) == [[]]
     assert LexicalScorer().score([], []) == []
