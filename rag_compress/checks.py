@@ -14,10 +14,23 @@ def check_count(name: str, value: object, least: int = 0) -> None:
         raise InvalidInput(f"{name} must be an integer of at least {least}, not {value!r:.80}")
 
 
+def check_question(question: str | None) -> None:
+    """Raises `InvalidInput` if a question is given and blank, as an empty variable of a shell makes it."""
+    if question is not None and not question.strip():
+        raise InvalidInput("The question must not be blank")
+
+
 def check_number(name: str, value: object, least: float = -float("inf"), most: float = float("inf")) -> None:
     """Raises `InvalidInput` unless a value is a number from `least` to `most`; NaN never is."""
-    if isinstance(value, bool) or not isinstance(value, Real) or not least <= float(value) <= most:
+    if isinstance(value, bool) or not isinstance(value, Real) or not least <= _float(value) <= most:
         raise InvalidInput(f"{name} must be a number from {least} to {most}, not {value!r:.80}")
+
+
+def _float(value: Real) -> float:
+    try:
+        return float(value)
+    except OverflowError:  # an integer of hundreds of digits
+        return float("nan")
 
 
 def is_folder(name: str) -> bool:

@@ -11,9 +11,10 @@ import gzip
 import io
 import json
 import os
+import re
 import sys
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -89,8 +90,8 @@ def _text_codec(encoding: str) -> str:
 def _read(source: str, codec: str) -> Iterator[_Item]:
     if source == STANDARD_INPUT:
         yield from _read_standard_input(codec)
-    elif not source:
-        yield DocumentError("'' is not the name of a file or folder")
+    elif not source or "\0" in source:
+        yield DocumentError(f"{source!r:.80} is not the name of a file or folder")
     elif is_folder(source):
         for file in _files_of(source):
             yield from [file] if isinstance(file, DocumentError) else _read_file(file, codec)
@@ -99,7 +100,10 @@ def _read(source: str, codec: str) -> Iterator[_Item]:
 
 
 def _files_of(folder: str) -> Iterator[Path | DocumentError]:
-    """Yields the text files of a folder in order of name, not the hidden ones; links are followed, each place once."""
+    """Yields the text files of a folder in order of name, not the hidden ones; links are followed, each place once.
+
+    Indexes and jobs of this library that stand within are left out: they hold the same texts again.
+    """
     problems: list[DocumentError] = []
 
     def report(error: OSError) -> None:
@@ -108,13 +112,26 @@ def _files_of(folder: str) -> Iterator[Path | DocumentError]:
     seen: set[str] = set()
     found: list[Path] = []
     for place, folders, names in os.walk(folder, followlinks=True, onerror=report):
-        folders[:] = [] if os.path.realpath(place) in seen else [name for name in folders if not name.startswith(".")]
-        if os.path.realpath(place) not in seen:
+        is_ours = place != folder and _is_ours(place, folders)
+        is_new = os.path.realpath(place) not in seen and not is_ours
+        folders[:] = [name for name in folders if not name.startswith(".")] if is_new else []
+        if is_new:
             found.extend(Path(place, name) for name in names if not name.startswith("."))
         seen.add(os.path.realpath(place))
     yield from problems
     text = [file for file in found if file.suffix.lower() in TEXT_SUFFIXES or _holds_lines(file)]
+    yield from (DocumentError(f"{file}: is a link to nothing") for file in sorted(text) if _is_broken(file))
     yield from sorted(file for file in text if file.is_file())  # a named pipe would keep the reader waiting
+
+
+def _is_ours(place: str, folders: Sequence[str]) -> bool:
+    """Returns whether a folder holds an index or a job of this library."""
+    has_data = any(re.fullmatch(r"data-[0-9a-f]{8}", name) for name in folders)
+    return "_job" in folders or (has_data and Path(place, "manifest.json").is_file())
+
+
+def _is_broken(file: Path) -> bool:
+    return file.is_symlink() and not file.exists()
 
 
 def _holds_lines(file: Path) -> bool:
@@ -150,7 +167,8 @@ def _document(name: str, content: bytes, encoding: str) -> _Item:
     try:
         return name, Document(Path(name).as_posix(), content.decode(encoding), title=Path(name).name)
     except UnicodeDecodeError as error:
-        return DocumentError(f"{name}: is not {encoding} text (byte {error.start}): give its encoding")
+        known = encoding.removesuffix("-sig")
+        return DocumentError(f"{name}: is not {known} text (byte {error.start}): give its encoding (--encoding)")
 
 
 def _read_lines(stream: BinaryIO, name: str, codec: str) -> Iterator[_Item]:

@@ -41,7 +41,8 @@ class PromptTemplate:
     """Renders the kept segments under their sources' numbers and titles, then the whole prompt.
 
     Sources keep the number of their place among the retrieved documents, so a citation means the same document however
-    much was dropped. Within a source, what was dropped between two kept pieces becomes one space, or one line break.
+    much was dropped. Within a source, what was dropped between two kept pieces becomes one space, or one line break; a
+    piece that begins a line is indented as it was, relative to the first one.
 
     Attributes:
         template: The prompt, with `{context}` and `{query}`.
@@ -162,17 +163,19 @@ class PromptTemplate:
             yield self._fill_source(number, title, ", ".join(ids), text)
 
     def _fill_source(self, number: str, title: str, doc_id: str, text: str) -> str:
+        # a line break in a title or an id could pass for the start of another source
+        title, doc_id = (" ".join(value.split()) for value in (title, doc_id))
         source = self.source if title else _TITLE_AND_GAP.sub("", self.source)
-        one_line = " ".join(title.split())  # a line break in a title could pass for the start of another source
-        return _fill(source, {"number": number, "title": one_line, "id": doc_id, "text": text})
+        return _fill(source, {"number": number, "title": title, "id": doc_id, "text": text})
 
 
 def join_segments(document: Document | None, segments: Sequence[Segment]) -> str:
     """Returns segments of one document joined: by the kind of white space between them, or by what stands for a gap."""
     pieces: list[str] = []
+    margin = _margin(document, segments[0]) if document is not None and segments else 0
     for previous, segment in zip([None, *segments], segments, strict=False):
         if previous is not None:
-            pieces.append(_gap(document, previous, segment))
+            pieces.append(_gap(document, previous, segment, margin))
         pieces.append(segment.text)
     return "".join(pieces)
 
@@ -214,6 +217,8 @@ def _filled(context: Context, placeholder: str) -> Context:
 
 
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
+_LINE_BREAK = re.compile(r"\r\n|[\n\r\v\f\x85\u2028\u2029]")
+_WIDEST = 200
 _TITLE_AND_GAP = re.compile(r"\{title\}\s*")
 
 
@@ -221,15 +226,27 @@ def _sources_of(segment: Segment) -> tuple[str, ...]:
     return tuple(dict.fromkeys(span.doc_id for span in segment.spans))
 
 
-def _gap(document: Document | None, before: Segment, after: Segment) -> str:
+def _margin(document: Document, first: Segment) -> int:
+    """Returns how far the first piece is indented: the others are, relative to it."""
+    if not first.verbatim:
+        return 0
+    start = first.spans[0].start
+    before = _LINE_BREAK.split(document.text[max(0, start - _WIDEST) : start])[-1]
+    return 0 if before.strip() else len(before)
+
+
+def _gap(document: Document | None, before: Segment, after: Segment, margin: int) -> str:
     if document is None or not (before.verbatim and after.verbatim):
         return " "
     end, start = before.spans[0].end, after.spans[0].start
     if start <= end:
         return "" if start == end else " "
     between = document.text[end:start]
-    lines = between.count("\n")
-    return "\n\n" if lines > 1 and not between.strip() else "\n" if lines else " "
+    *lines, last = _LINE_BREAK.split(between)
+    if not lines:
+        return " "
+    indentation = "" if last.strip() else last[margin:]  # lists, YAML and code live by it
+    return ("\n\n" if len(lines) > 1 and not between.strip() else "\n") + indentation
 
 
 def _fill(template: str, values: Mapping[str, str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, field, replace
 from math import ceil, floor
 
@@ -64,14 +64,15 @@ class Selection(Stage):
         segments = context.segments
         order = sorted(range(len(segments)), key=lambda i: rank_key(segments[i], i))
         opened = bool(order) and _reaches(segments[order[0]], self.gate)
+        if self.max_similarity is not None:
+            order = list(_distinct(segments, order, self.max_similarity))
+        distinct = set(order)
         order = [
             i
             for rank, i in enumerate(order)
             if rank < self.keep_best or (opened and _reaches(segments[i], self.threshold))
         ]
-        if self.max_similarity is not None:
-            order = list(_distinct(segments, order, self.max_similarity))
-        groups = list(_with_neighbours(segments, order, self.neighbours))
+        groups = list(_with_neighbours(segments, order, self.neighbours, distinct))
         return choose(context, self._within_budget(context, groups))
 
     def _within_budget(self, context: Context, groups: Sequence[Sequence[int]]) -> Sequence[int]:
@@ -106,11 +107,14 @@ def reopen(context: Context) -> Context:
     return replace(context, segments=tuple(pieces), dropped=())
 
 
-def _with_neighbours(segments: Sequence[Segment], order: Sequence[int], reach: int) -> Iterator[list[int]]:
-    """Yields each segment with its neighbours, then alone, in case only that fits."""
+def _with_neighbours(
+    segments: Sequence[Segment], order: Sequence[int], reach: int, allowed: Set[int]
+) -> Iterator[list[int]]:
+    """Yields each segment with those of its neighbours that are allowed, then alone, in case only that fits."""
     for i in order:
         around = range(max(0, i - reach), min(len(segments), i + reach + 1))
-        group = [j for j in around if segments[j].spans[:1] and _same_document(segments[j], segments[i])]
+        near = [j for j in around if j in allowed and segments[j].spans]
+        group = [j for j in near if _same_document(segments[j], segments[i])]
         if len(group) > 1:
             yield [i, *(j for j in group if j != i)]
         yield [i]
@@ -127,7 +131,7 @@ def _distinct(segments: Sequence[Segment], order: Sequence[int], max_similarity:
     above a similarity share a word among the rarest of each, so that only those are looked up (Bayardo, Ma, Srikant,
     "Scaling Up All Pairs Similarity Search", 2007).
     """
-    bags = {i: frozenset(words(segments[i].text)) for i in order}
+    bags = {i: frozenset(words(segments[i].text)) or frozenset([segments[i].text.strip()]) for i in order}
     frequency = Counter(word for bag in bags.values() for word in bag)
     holders: defaultdict[str, list[int]] = defaultdict(list)
     for i in order:

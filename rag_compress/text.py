@@ -230,6 +230,7 @@ _CLOSERS = re.compile(r"(?:[*_`)\]}»”’]+|</\w+>)(?:\s+|\Z)")
 _SENTENCE_END = re.compile(r"(?<=[.!?…؟।۔])[\"'”’)\]]*\s+|(?<=[。！？])[」』”’）]*")
 _CJK_END = re.compile(r"[。！？][」』”’）]*")
 _SUSPICIOUS = 300
+_MOST_AT_ONCE = 20_000
 """A longer sentence is cut once more by its punctuation: sentencex never cuts within quotes or brackets."""
 
 
@@ -284,13 +285,22 @@ def _boundaries(text: str, language: str) -> Iterator[Offsets]:
     """Yields sentences that together are the text, as `(start, end)`."""
     safe = text if text.isascii() else text.translate(_SAFE)
     # sentencex takes quadratic time over Chinese and Japanese, and misses the end before a digit.
-    ends = [match.end() for match in _CJK_END.finditer(safe)] if language in ("zh", "ja") else []
+    ends = [match.end() for match in _CJK_END.finditer(safe)] if language in ("zh", "ja") else list(_early_ends(safe))
     for start, end in zip([0, *ends], [*ends, len(safe)], strict=True):
         for first, last in _sentencex(safe[start:end], language):
             long = last - first > _SUSPICIOUS
             pieces = _boundaries_by_punctuation(safe[start + first : start + last]) if long else [(0, last - first)]
             for piece_start, piece_end in pieces:
                 yield start + first + piece_start, start + first + piece_end
+
+
+def _early_ends(text: str) -> Iterator[int]:
+    """Yields the end of a sentence in each so many characters: a quotation that never closes takes quadratic time."""
+    start = 0
+    while len(text) - start > _MOST_AT_ONCE:
+        ends = [match.end() for match in _SENTENCE_END.finditer(text, start, start + _MOST_AT_ONCE)]
+        start = ends[-1] if ends else start + _MOST_AT_ONCE
+        yield start
 
 
 def _sentencex(text: str, language: str) -> list[Offsets]:

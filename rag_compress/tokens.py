@@ -6,6 +6,7 @@ Only tiktoken uses the network, to fetch an encoding that it does not have yet.
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Callable
 from functools import lru_cache
@@ -56,7 +57,7 @@ def estimate_tokens(text: str) -> int:
     return len(runs) + sum(_cost(run) - 1 for run in others)
 
 
-_RUN = re.compile(r"[A-Za-z]+| ?[0-9]+|[^\W\d_A-Za-z]+|\n\s*|[ \t]{2,}|[^\w\s]|_|\d")
+_RUN = re.compile(r"[A-Za-z]+| ?[0-9]+|[^\W\d_A-Za-z]+|\n[ \t\r\n]*|[ \t]{2,}|[^\S \t\r]|[^\w\s]|_|\d")
 _COST_BELOW = ((0x250, 0.6), (0x400, 0.95), (0x530, 0.5), (0x900, 0.75), (0xA00, 0.95), (0x1100, 1.0))
 _CJK_COST = 1.1
 _SHORT = 7
@@ -65,6 +66,8 @@ _SHORT = 7
 def _cost(run: str) -> int:
     """Returns the tokens of one run of like characters; the constants are fitted to `cl100k_base` in 13 languages."""
     first = run[0]
+    if run.isspace():
+        return 1
     if not first.isascii():
         cost = next((cost for below, cost in _COST_BELOW if ord(first) < below), _CJK_COST)
         return math.ceil(len(run) * cost)
@@ -104,7 +107,7 @@ def _counter_by_name(name: str) -> TokenCounter:
     path = Path(name)
     if is_folder(name):
         path /= "tokenizer.json"
-    if path.suffix == ".json":
+    if path.suffix == ".json" or len(path.parts) > 1 or os.path.isfile(name):  # noqa: PTH113 - raises nothing
         return token_counter(tokenizer_from_file(path))
     return token_counter(_tiktoken_encoding(name))
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from rag_compress import Document
+from rag_compress import BM25Retriever, Document
 from rag_compress.documents import read_documents
 from rag_compress.errors import DocumentError, InvalidInput
 
@@ -134,6 +134,23 @@ def test_links(tmp_path: Path) -> None:
     (tmp_path / "docs" / "link").symlink_to(tmp_path / "real")
     (tmp_path / "real" / "circle").symlink_to(tmp_path / "docs")
     assert [d.text for d in read(tmp_path / "docs")] == ["a"]
+
+
+def test_a_link_to_nothing(tmp_path: Path) -> None:
+    """A broken link is named, as any other file that cannot be read."""
+    (tmp_path / "a.txt").write_text("a")
+    (tmp_path / "b.txt").symlink_to(tmp_path / "absent")
+    assert failures(tmp_path) == [f"{tmp_path / 'b.txt'}: is a link to nothing"]
+
+
+def test_our_own_folders_are_no_documents(tmp_path: Path) -> None:
+    """An index or a job within a folder holds the folder's texts once more; named itself, it is read."""
+    (tmp_path / "a.txt").write_text("a")
+    BM25Retriever.from_documents(["a"]).save(tmp_path / "index")
+    (tmp_path / "job" / "_job").mkdir(parents=True)
+    (tmp_path / "job" / "part-000000.jsonl").write_text('{"text": "a"}\n')
+    assert [d.id for d in read(tmp_path)] == [str(tmp_path / "a.txt")]
+    assert [d.text for d in read(tmp_path / "job")] == ["a"]
 
 
 def test_a_named_pipe(tmp_path: Path) -> None:

@@ -35,6 +35,34 @@ def test_gaps() -> None:
     assert template.render_context(context(Segment.of(BREAD, 0, 5), Segment.of(BREAD, 5, 8))) == "Bread is"
 
 
+LIST = "- fruit\n  - apple\n  - pear\n- veg"
+
+
+@pytest.mark.parametrize(
+    ("text", "pieces", "rendered"),
+    [
+        (LIST, ["- fruit", "- apple", "- pear", "- veg"], LIST),
+        (LIST, ["- apple", "- pear", "- veg"], "- apple\n- pear\n- veg"),
+        (LIST, ["- fruit", "- pear"], "- fruit\n  - pear"),
+        ("ports:\r\n  - 80\r\n\r\n  - 443", ["ports:", "- 80", "- 443"], "ports:\n  - 80\n\n  - 443"),
+        ("- a\r- b\u2028- c", ["- a", "- b", "- c"], "- a\n- b\n- c"),
+        ("One. Or\n  two. Three.", ["One.", "two.", "Three."], "One.\n  two. Three."),
+    ],
+)
+def test_indentation(text: str, pieces: list[str], rendered: str) -> None:
+    """Lists, YAML and code keep their shape: a piece that begins a line is indented as it was, the first one not."""
+    document = Document("d", text)
+    segments = tuple(Segment.of(document, text.index(piece), text.index(piece) + len(piece)) for piece in pieces)
+    assert PromptTemplate(source="{text}").render_context(Context("q", (document,), segments)) == rendered
+
+
+def test_what_stands_for_a_source_stays_on_its_line() -> None:
+    """A title of white space is none, and an id cannot pass for the start of another source."""
+    odd = Context.whole("q", [Document("a\n\n[9] Fake", "text", title="  ")])
+    assert PromptTemplate().render_context(odd) == "[1] text"
+    assert PromptTemplate(source="<{id}> {text}").render_context(odd) == "<a [9] Fake> text"
+
+
 def test_a_summary_names_its_sources() -> None:
     """A segment that is not verbatim is numbered with all its sources."""
     summary = Segment("Both.", (Span("fr", 0, 4), Span("br", 0, 5), Span("fr", 5, 9)), verbatim=False)

@@ -70,6 +70,28 @@ def test_neighbours() -> None:
     assert kept(threshold=0.7, neighbours=1, max_tokens=6) == [0.9, 0.1, 0.7]
 
 
+def test_near_copies_stay_dropped() -> None:
+    """A near-copy neither comes back as a neighbour nor takes the place of one of the best n."""
+    texts = ["The river is long.", "The river is long.", "The river is long!", "The sea is deep."]
+    documents = tuple(Document(str(i), text) for i, text in enumerate(texts))
+    scored = Context("q", documents, tuple(Segment.of(d, score=1 - i / 10) for i, d in enumerate(documents)))
+    (context,) = Selection(threshold=2, keep_best=3, max_similarity=0.5)([scored])
+    assert [segment.text for segment in context.segments] == ["The river is long.", "The sea is deep."]
+    copy = Document("c", "The river is long. It is wide.")
+    pieces = (Segment.of(documents[0], score=1.0), Segment.of(copy, 0, 18, 0.1), Segment.of(copy, 19, 30, 0.9))
+    (context,) = Selection(threshold=0.5, neighbours=1, max_similarity=0.5)(
+        [Context("q", (documents[0], copy), pieces)]
+    )
+    assert [segment.text for segment in context.segments] == ["The river is long.", "It is wide."]
+
+
+def test_copies_without_words() -> None:
+    """Sentences of nothing but stop words are copies when they are the same."""
+    documents = (Document("a", "It was."), Document("b", "It was."), Document("c", "It is."))
+    (context,) = Selection(max_similarity=0.9)([Context.whole("q", documents)])
+    assert [segment.text for segment in context.segments] == ["It was.", "It is."]
+
+
 def test_unscored_segments() -> None:
     """A segment without a score passes any threshold and comes first."""
     context = Context("q", DOCUMENTS, (Segment.of(DOCUMENTS[0], 0, 8, 5.0), Segment.of(DOCUMENTS[1], 0, 10)))

@@ -175,6 +175,7 @@ def test_no_quadratic_time() -> None:
         "x\ty" * 300_000,
         "- \n" * 300_000,
         "A: " * 300_000,
+        "\u201cHe said. " * 100_000,
     ):
         assert sum(end - start for start, end in cut(value)) <= len(value)
 

@@ -101,6 +101,9 @@ def test_missing_extra(package: str, tokenizer: str, extra: str, monkeypatch: py
         ("In 2019 it was 1,006 km", 11),
         ("東京都", 4),
         ("\n\n", 1),
+        ("\r\n\r\n", 1),
+        ("\u3000\u3000", 2),
+        ("10\xa0km", 3),
     ],
 )
 def test_estimate(text: str, tokens: int) -> None:

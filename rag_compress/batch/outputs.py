@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -121,8 +121,15 @@ class FileOutput:
             return None
         return Tally.from_json(record["tally"])
 
-    def earlier(self, record: Record | None, part: Part) -> Earlier:  # noqa: ARG002 - the file has it all
-        """Returns what the part's file holds, by content."""
+    def earlier(self, record: Record | None, part: Part) -> Earlier:
+        """Returns what the part's file holds, by content.
+
+        Raises:
+            InvalidInput: Where results are to go stands something that no job has left there.
+        """
+        if self.mode is WriteMode.column:
+            c = self.columns
+            _check_free((row.id, row.fields.get(c.out), row.fields.get(c.note)) for row in part.rows)
         content = self.folder.content_as_left(record) if record else None
         rows = iter(()) if content is None else self.store.decode(content)
         known = {note["content"]: (row, note) for row in rows if (note := read_note(row.note))}
@@ -135,16 +142,23 @@ class FileOutput:
                 return None
             if note.get("replaced"):  # only the texts are those of an earlier run, all else is the row's own
                 kept = kept._replace(value=in_place(row.fields[self.columns.text], texts_in(kept.value)))
-            return _kept(kept, note)
+            said = {name: value for name, value in note.items() if name != "row"}
+            return _kept(kept._replace(note=json.dumps(said | self._place(row))), note)
 
         return find
 
     def derive(self, row: Row, content: Input, value: Value, tokens: tuple[int, int]) -> Derived:
         """Returns what is stored for a result."""
         if self.mode is WriteMode.replace:
-            note = self.notes.of(content.content_hash(), tokens, replaced=True)
+            note = self.notes.of(content.content_hash(), tokens, replaced=True, **self._place(row))
             return Derived(in_place(row.fields[self.columns.text], value), note)
-        return Derived(value, self.notes.of(content.content_hash(), tokens))
+        return Derived(value, self.notes.of(content.content_hash(), tokens, **self._place(row)))
+
+    def _place(self, row: Row) -> dict[str, str]:
+        """Returns what a note says of a row without an id: its place in the store, which the file does not know."""
+        if self.mode is WriteMode.sidecar or row.fields.get(self.columns.id) is not None:
+            return {}
+        return {"row": str(row.id)}
 
     def write(self, number: int, part: Part, done: Sequence[Done], tally: Tally) -> None:
         """Writes the part's file, then its record."""
@@ -178,21 +192,14 @@ class TableOutput:
         Raises:
             InvalidInput: Where results are to go stands something that no job has left there.
         """
-        if record is None:
-            self._check_free(part)
+        if record is None and self.mode is WriteMode.column:
+            _check_free((row.id, row.value, row.note) for row in part.rows)
         return self._find
 
     def check_free(self, rows: int) -> None:
         """Reads the whole table, by so many rows, before anything is written; raises as `earlier`."""
         for part in self.store.parts(rows) if self.mode is WriteMode.column else ():
-            self._check_free(part)
-
-    def _check_free(self, part: Part) -> None:
-        own = next((row for row in part.rows if row.value is not None and row.note is None), None)
-        if own is not None and self.mode is WriteMode.column:
-            raise InvalidInput(
-                f"Row {own.id!r} has {own.value!r:.80} where the result would go: choose another name with --out-col"
-            )
+            _check_free((row.id, row.value, row.note) for row in part.rows)
 
     def derive(self, row: Row, content: Input, value: Value, tokens: tuple[int, int]) -> Derived:
         """Returns what is stored for a result."""
@@ -289,6 +296,15 @@ def _changes(row: Row, derived: Derived) -> bool:
 
 def _listed(value: Value) -> Value:
     return value if isinstance(value, list) else [value]
+
+
+def _check_free(rows: Iterable[tuple[Any, Value, Any]]) -> None:
+    """Checks, by id, value and note, that where results are to go stands nothing, or what a job has left there."""
+    for own, value, note in rows:
+        if value is not None and note is None:
+            raise InvalidInput(
+                f"Row {own!r} has {value!r:.80} where the result would go: choose another name with --out-col"
+            )
 
 
 def _kept(row: Row, note: Mapping[str, Any]) -> Done:

@@ -10,7 +10,7 @@ from rag_compress.batch.outputs import is_as_left
 from rag_compress.batch.tally import Tally
 from rag_compress.errors import JobError
 from rag_compress.stores import decode_part, open_store
-from rag_compress.stores.protocol import Columns, FileStore, Row, WriteMode
+from rag_compress.stores.protocol import Columns, FileStore, Row, WriteMode, parse_note
 
 
 def job_of(folder: JobFolder) -> dict[str, Any]:
@@ -119,5 +119,6 @@ def _rows(folder: JobFolder, settings: dict[str, Any], source: str | None) -> It
         return
     for record in records:
         name = record["file"]
-        for place, row in enumerate(decode_part(name, folder.content(record), columns), start=1):
-            yield row if row.id is not None else row._replace(id=f"{name}:{place}")
+        for number, row in enumerate(decode_part(name, folder.content(record), columns), start=1):
+            place = parse_note(row.note).get("row", f"{name}:{number}")  # of a row that failed, no note says it
+            yield row if row.id is not None else row._replace(id=place)

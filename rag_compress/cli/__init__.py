@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 
 from rag_compress.errors import ChangedJob, InvalidInput, RagCompressError, TooManyErrors
 
@@ -20,19 +21,30 @@ def main() -> None:
     """Runs the command line; errors of this library become one line on stderr and an exit code."""
     from rag_compress.cli.app import app
 
-    for stream in (sys.stdout, sys.stderr):
-        if stream is not None:  # it is None when the caller closed it
-            stream.reconfigure(encoding="utf-8", errors="replace")  # type: ignore[union-attr]
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # the caller has closed it
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: PTH123, SIM115 - it stays open to the end
+        getattr(sys, name).reconfigure(encoding="utf-8", errors="replace")
     try:
-        app(standalone_mode=True)
-    except BrokenPipeError:  # the reader of our output has gone, as with `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(FAILED)
+        try:
+            app(standalone_mode=True)
+        finally:
+            sys.stdout.flush()
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+    except OSError as error:
+        with suppress(OSError):  # what is still unwritten would fail again when Python ends
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):  # its reader has gone, as with `| head`
+            _show(error)
+        sys.exit(FAILED)
     except RagCompressError as error:
-        from rag_compress.cli.view import stderr
-
-        stderr.print("[bold red]error:[/]", end=" ")
-        stderr.print(str(error), markup=False, highlight=False, soft_wrap=True)
+        _show(error)
         sys.exit(next((code for kind, code in _CODES if isinstance(error, kind)), FAILED))
+
+
+def _show(error: Exception) -> None:
+    from rag_compress.cli.view import stderr
+
+    stderr.print("[bold red]error:[/]", end=" ")
+    stderr.print(str(error), markup=False, highlight=False, soft_wrap=True)

@@ -8,7 +8,7 @@ import signal
 import sys
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 from pathlib import Path
@@ -31,6 +31,7 @@ from rag_compress.cli import FAILED, SKIPPED
 from rag_compress.cli.view import stderr, stdout, to_json
 from rag_compress.errors import InvalidInput, JobError, TooManyErrors
 from rag_compress.stores import absolute, open_store
+from rag_compress.stores.files import compressing
 from rag_compress.stores.protocol import Columns, WriteMode
 from rag_compress.whole import written_whole
 
@@ -171,8 +172,9 @@ def export_results(out: str, target: str, source: str | None) -> None:
     folder = JobFolder(out)
     lines = (f"{to_json({'id': row.id, 'text': row.value})}\n".encode() for row in results(folder, source))
     try:
-        with nullcontext(sys.stdout.buffer) if target == "-" else _opened(Path(target).resolve()) as file:
-            file.writelines(lines)
+        with nullcontext(sys.stdout.buffer) if target == "-" else _opened(Path(target).resolve(), out) as file:
+            for line in lines:
+                file.write(line)
     except BrokenPipeError:  # its reader has gone
         raise
     except OSError as error:
@@ -186,9 +188,14 @@ def export_results(out: str, target: str, source: str | None) -> None:
         sys.exit(SKIPPED)
 
 
-def _opened(path: Path) -> AbstractContextManager[BinaryIO]:
+@contextmanager
+def _opened(path: Path, folder: str) -> Iterator[BinaryIO]:
+    """Opens a file for results, compressed if its name says so."""
+    if path.is_relative_to(Path(folder).resolve()):
+        raise InvalidInput(f"{path} is in the job's own folder: choose another place")
     is_device = path.exists() and not path.is_file()  # or a pipe
-    return path.open("wb") if is_device else written_whole(path)
+    with path.open("wb") if is_device else written_whole(path) as file, compressing(file, path.name) as compressed:
+        yield compressed
 
 
 def _merged(

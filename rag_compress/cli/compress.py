@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rag_compress.checks import check_count
+from rag_compress.checks import check_count, check_question
 from rag_compress.cli.options import ENCODING, MINILM, Output, Scoring, Soft, Sources, Writing
 from rag_compress.cli.reading import Skipped, read
 from rag_compress.cli.view import show_context, show_counts, stderr, to_json, token_counts, visible, working
@@ -36,6 +36,7 @@ def run_compress(
 ) -> None:
     """Prints the prompt of a question over an index folder or documents."""
     check_count("k", k, least=1)
+    check_question(query)
     counter = token_counter(tokenizer) if tokenizer else estimate_tokens
     template = replace(XRAG if isinstance(form, Soft) else PromptTemplate(), tokenizer=counter)
     if isinstance(form, Soft):
@@ -53,7 +54,7 @@ def run_compress(
         _print(context, template, output)
     _warn_of_stand_ins(context)
     if stderr.is_terminal or output is Output.view:
-        show_counts(context, template)
+        show_counts(context, template, compressor)
     skipped.exit()
 
 

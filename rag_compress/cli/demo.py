@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 
+from rag_compress.checks import check_question
 from rag_compress.cli.standard_library import docstrings, source_files
 from rag_compress.cli.view import progress, show_context, show_counts, stderr, stdout
 from rag_compress.compressors.extractive import ExtractiveCompressor
@@ -14,22 +15,23 @@ from rag_compress.types import Document
 
 QUESTIONS = (
     "how do I find the n largest elements of a dataset?",
-    "does shutil.copytree follow symbolic links?",
-    "how do I remove a whole directory tree?",
+    "what does shutil.copytree do with symbolic links?",
+    "how do I recursively delete a directory tree?",
 )
 
 
 def run_demo(question: str | None, k: int, max_tokens: int | None) -> None:
     """Shows what is kept for each question, and the prompt of the last one on stdout."""
+    check_question(question)
     retriever = BM25Retriever.from_documents(_documents(), k)
     compressor = ExtractiveCompressor.default(max_tokens=max_tokens)
-    for query in (question,) if question else QUESTIONS:
+    for query in QUESTIONS if question is None else (question,):
         started = time.perf_counter()
         context = (retriever >> compressor).run(query)
         elapsed = time.perf_counter() - started
         stdout.print(f"\n{query}", style="bold cyan", markup=False)
         show_context(context, most_dropped=1)
-        show_counts(context, compressor.selection.template)
+        show_counts(context, compressor.selection.template, compressor)
         stderr.print(f"retrieved and compressed in {elapsed * 1000:.0f} ms", style="dim")
     stdout.print("\nThe prompt:", style="bold cyan")
     sys.stdout.write(PromptTemplate().format(context).text + "\n")

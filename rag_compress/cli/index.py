@@ -94,4 +94,4 @@ def _encoder(name: str) -> Encoder:
 def _line(document: Document) -> Text:
     text = visible(document.text)
     excerpt = text if len(text) <= _EXCERPT else text[: _EXCERPT - 1] + "…"
-    return Text.assemble((f"{document.score:7.3f} ", "dim"), (document.id, "bold cyan"), f"  {excerpt}")
+    return Text.assemble((f"{document.score:7.3f} ", "dim"), (visible(document.id), "bold cyan"), f"  {excerpt}")

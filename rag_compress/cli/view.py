@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from itertools import groupby
 from typing import Any, TypeVar
 
@@ -13,14 +14,17 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from rag_compress.compressors.extractive import ExtractiveCompressor
 from rag_compress.prompts import PromptTemplate
+from rag_compress.selection import Selection, reopen
+from rag_compress.stages import Stage
 from rag_compress.tokens import SURROGATE
 from rag_compress.types import Context, Document, Segment
 
 T = TypeVar("T")
 
-stdout = Console(soft_wrap=True, highlight=False)
-stderr = Console(stderr=True, highlight=False)
+stdout = Console(soft_wrap=True, highlight=False, emoji=False)
+stderr = Console(stderr=True, highlight=False, emoji=False)
 
 _KEPT, _DROPPED = "bold green", "dim"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -48,11 +52,13 @@ def show_context(context: Context, most_dropped: int | None = None) -> None:
                 stdout.print(_line(mark, segment))
 
 
-def show_counts(context: Context, template: PromptTemplate) -> None:
-    """Prints to stderr how much was kept."""
+def show_counts(context: Context, template: PromptTemplate, compressor: Stage | None = None) -> None:
+    """Prints to stderr how much was kept; if nothing was, the compressor knows whether that is for want of room."""
     before, after = token_counts(context, template)
     if context.is_empty:
-        stderr.print("nothing that was retrieved helps: the prompt is the question alone", style="yellow")
+        is_tight = isinstance(compressor, ExtractiveCompressor) and _helps(context, compressor.selection)
+        why = "no piece that helps fits the budget" if is_tight else "nothing that was retrieved helps"
+        stderr.print(f"{why}: the prompt is the question alone", style="yellow")
     pieces = len(context.segments) + len(context.dropped)
     share = f"{after / before:.0%}" if before else "0%"
     stderr.print(
@@ -68,8 +74,15 @@ def token_counts(context: Context, template: PromptTemplate) -> tuple[int, int]:
 
 
 def to_json(record: Mapping[str, Any]) -> str:
-    """Returns a record as JSON; lone surrogates, which no stream can carry, as escapes, so that nothing is altered."""
-    text = json.dumps(record, ensure_ascii=False, default=str)
+    """Returns a record as JSON; lone surrogates, which no stream can carry, as escapes, so that nothing is altered.
+
+    Numbers that JSON does not have (NaN, infinities) become null.
+    """
+    try:
+        text = json.dumps(record, ensure_ascii=False, default=str, allow_nan=False)
+    except ValueError:
+        finite = json.loads(json.dumps(record, default=str), parse_constant=lambda _: None)
+        text = json.dumps(finite, ensure_ascii=False)
     return SURROGATE.sub(lambda match: f"\\u{ord(match.group()):04x}", text)
 
 
@@ -93,6 +106,12 @@ def working(description: str) -> Iterator[None]:
     """Shows on a terminal that something without countable steps is going on."""
     with stderr.status(description) if stderr.is_terminal else nullcontext():
         yield
+
+
+def _helps(context: Context, selection: Selection) -> bool:
+    """Returns whether a piece would have been kept without a budget."""
+    [context] = replace(selection, max_tokens=None, max_ratio=None)([reopen(context)])
+    return not context.is_empty
 
 
 def _heading(number: int, document: Document) -> Text:

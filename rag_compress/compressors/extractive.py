@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -108,11 +109,22 @@ def pieces_of(context: Context, splitter: Splitter) -> list[tuple[Document, list
         if not segment.verbatim or segment.spans[0].doc_id not in documents:
             raise InvalidInput(f"Only verbatim segments can be cut into sentences, not {segment.text!r:.80}")
         span = segment.spans[0]
-        offsets = [(span.start + start, span.start + end) for start, end in splitter(segment.text)]
-        if any(not span.start <= start < end <= span.end for start, end in offsets):
-            raise InvalidInput(f"The splitter {splitter!r} returned offsets outside the text: {offsets!r:.80}")
-        pieces.setdefault(span.doc_id, []).extend(offsets)
+        offsets = _cut(splitter, segment.text)
+        pieces.setdefault(span.doc_id, []).extend((span.start + start, span.start + end) for start, end in offsets)
     return [(documents[doc_id], offsets) for doc_id, offsets in pieces.items()]
+
+
+def _cut(splitter: Splitter, text: str) -> list[Offsets]:
+    """Returns what a splitter does, after checking that it is pieces of the text, in order and apart."""
+    found = list(splitter(text))
+    try:
+        offsets = [(index(start), index(end)) for start, end in found]
+    except (TypeError, ValueError) as error:
+        raise InvalidInput(f"A splitter returns pairs (start, end) of integers, not {found!r:.80}") from error
+    ends = [0, *(end for _, end in offsets)]
+    if any(not last <= start < end for last, (start, end) in zip(ends, offsets, strict=False)) or ends[-1] > len(text):
+        raise InvalidInput(f"The splitter {splitter!r} returned pieces outside the text or out of order: {found!r:.80}")
+    return offsets
 
 
 def _scored(

@@ -19,7 +19,7 @@ try:
     from torch import Tensor, nn
     from transformers import AutoConfig, AutoModel, AutoTokenizer
 except ImportError as error:
-    raise MissingExtra("torch", "torch", "Training the sentence classifier") from error
+    raise MissingExtra("torch", "torch", "Training a model") from error
 
 __all__ = ["HEADS", "Batch", "ClassifierNetwork", "encoder_tokenizer", "pool_tokens", "torch"]
 

@@ -24,7 +24,7 @@ from rag_compress.retrievers.index_folder import (
     write_documents,
     write_index,
 )
-from rag_compress.retrievers.ranking import ranked, top_k
+from rag_compress.retrievers.ranking import WORTHLESS, ranked, top_k
 from rag_compress.stages import Retriever
 from rag_compress.types import Document
 from rag_compress.words import words
@@ -82,7 +82,7 @@ class BM25Retriever(Retriever):
             InvalidInput: No documents, repeated ids, or an unknown method or backend.
             MissingExtra: The backend is not installed.
         """
-        check_number("k1", k1, 0)
+        check_number("k1", k1, 0, 1000)
         check_number("b", b, 0, 1)
         checked = check_documents(documents)
         corpus = [words(indexed_text(document)) for document in checked]
@@ -177,6 +177,7 @@ def _scale_to_okapi(index: Any, epsilon: float = 0.25) -> None:
     used = np.log1p((documents - having + 0.5) / (having + 0.5))
     wanted = np.log(documents - having + 0.5) - np.log(having + 0.5)
     wanted = np.where(wanted < 0, epsilon * wanted.mean(), wanted)
+    wanted = np.where(wanted == 0, WORTHLESS, wanted)
     index.scores["data"] = (index.scores["data"] * np.repeat(wanted / used, having.astype(int))).astype(np.float32)
 
 

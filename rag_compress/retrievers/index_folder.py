@@ -148,14 +148,17 @@ def read_documents(file: Path) -> tuple[Document, ...]:
 
 def _replaceable(root: Path) -> dict[str, Any] | None:
     """Returns the manifest of the index that stands in a folder, or `None` if the folder is empty or absent."""
-    if not root.is_dir() or not any(root.iterdir()):
+    try:
+        names = [each.name for each in root.iterdir()] if root.is_dir() else []
+    except OSError as error:
+        raise IndexFolderError(f"Cannot write the index {root}: {error}") from error
+    if not names:
         return None
     try:
         return _read_manifest(root)
     except IncompatibleIndex:
         raise
     except IndexFolderError as error:
-        names = [each.name for each in root.iterdir()]
         own = [name for name in names if _DATA.fullmatch(name)]
         if own and all(name in own or _MANIFEST.fullmatch(name) for name in names):
             return None  # what a first save that was killed has left, or a damaged index

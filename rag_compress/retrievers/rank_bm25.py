@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rag_compress.errors import MissingExtra
+from rag_compress.retrievers.ranking import WORTHLESS
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +30,11 @@ class RankBM25:
         except ImportError as error:
             raise MissingExtra("rank-bm25", "rank-bm25", "backend='rank-bm25'") from error
         # It divides by the number of distinct words: without any, there is nothing to index.
-        return cls(BM25Okapi(corpus, k1=k1, b=b) if any(corpus) else None, corpus)
+        if not any(corpus):
+            return cls(None, corpus)
+        index = BM25Okapi(corpus, k1=k1, b=b)
+        index.idf = {word: idf or WORTHLESS for word, idf in index.idf.items()}
+        return cls(index, corpus)
 
     def scores(self, query: Sequence[str]) -> NDArray[np.float32]:
         """Returns float32 `(documents,)`."""

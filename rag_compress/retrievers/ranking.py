@@ -14,6 +14,10 @@ Hits = tuple[NDArray[np.intp], NDArray[np.float32]]
 """Positions of documents, best first, and their scores."""
 
 
+WORTHLESS = 1e-9
+"""In place of an idf of 0, which Okapi gives to a word of half of the documents: those with no other would be lost."""
+
+
 def top_k(scores: NDArray[np.float32], k: int) -> NDArray[np.intp]:
     """Returns the positions of the k highest of `scores` `(n,)`, highest first, ties in order of position."""
     if k < len(scores):

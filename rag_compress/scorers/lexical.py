@@ -36,7 +36,7 @@ class LexicalScorer:
     b: float = 0.75
 
     def __post_init__(self) -> None:
-        check_number("k1", self.k1, 0)
+        check_number("k1", self.k1, 0, 1000)
         check_number("b", self.b, 0, 1)
 
     def score(self, queries: Sequence[str], passages: Sequence[Sequence[Passage]]) -> list[list[NDArray[np.float32]]]:

@@ -111,6 +111,19 @@ def compress(content: bytes, suffix: str) -> bytes:
     return content
 
 
+@contextmanager
+def compressing(file: BinaryIO, name: str) -> Iterator[BinaryIO]:
+    """Yields what compresses into an open file, if a file of this name holds compressed content; else the file."""
+    if name.endswith(".gz"):
+        with gzip.GzipFile(fileobj=file, mode="wb", filename="", mtime=0) as zipped:
+            yield cast("BinaryIO", zipped)
+    elif name.endswith(".zst"):
+        with _zstandard().ZstdCompressor().stream_writer(file, closefd=False) as zipped:
+            yield zipped
+    else:
+        yield file
+
+
 def decompress(content: bytes, suffix: str) -> bytes:
     """Returns the content of a file that `compress` made."""
     if suffix.endswith(".gz"):
@@ -122,9 +135,10 @@ def decompress(content: bytes, suffix: str) -> bytes:
 
 def _local_files(path: Path) -> list[str] | None:
     """Returns the files of a folder, `None` if it is a file."""
-    if not path.exists():
-        raise StoreError(f"{path}: no such file or folder")
-    return [str(file) for file in path.iterdir() if file.is_file()] if path.is_dir() else None
+    with reporting(str(path), OSError):
+        if not path.exists():
+            raise StoreError(f"{path}: no such file or folder")
+        return [str(file) for file in path.iterdir() if file.is_file()] if path.is_dir() else None
 
 
 def _remote_files(address: str) -> list[str] | None:

@@ -86,7 +86,8 @@ class Parquet:
                 read += batch.num_rows
 
     def _rows(self, table: Any, name: str, before: int) -> Iterator[tuple[Row, None]]:
-        known = table.select([column for column in self.columns.read if column in table.column_names])
+        wanted = dict.fromkeys([*self.columns.read, *self.columns.written(replace=False)])
+        known = table.select([column for column in wanted if column in table.column_names])
         for i, fields in enumerate(known.to_pylist()):
             own = fields.get(self.columns.id)
             yield Row(f"{name.rpartition('/')[2]}:{before + i + 1}" if own is None else own, fields), None

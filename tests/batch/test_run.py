@@ -118,7 +118,7 @@ def test_a_log_of_questions(tmp_path: Path) -> None:
     columns = Columns(text="found", query="q")
     run(source, tmp_path / "out", worker=Worker("lexical", {"threshold": 0.2, "max_tokens": 20}), columns=columns)
     assert values(tmp_path / "out") == [["The river is in France.", ""], ["Bread is baked."], []]
-    assert next(results(JobFolder(str(tmp_path / "out")))).id == "part-000000.jsonl:1"
+    assert next(results(JobFolder(str(tmp_path / "out")))).id == "log.jsonl:1"
 
 
 def test_the_original_bytes_stay(tmp_path: Path) -> None:

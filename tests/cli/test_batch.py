@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from rag_compress.cli import main
 
@@ -286,6 +288,30 @@ def test_export_keeps_what_stood_there(run: Run, source: Path, tmp_path: Path) -
     assert "1 rows failed" in err
     assert sorted(file.name for file in tmp_path.iterdir()) == ["docs.jsonl", "out", "results.jsonl"]
     assert run("export", tmp_path / "out", "/dev/null")[0] == 3
+
+
+def test_export_compresses_by_name(run: Run, source: Path, tmp_path: Path) -> None:
+    """A name that says gz or zst holds what it says; the job's own files are no target."""
+    run("run", source, tmp_path / "out", *OPTIONS)
+    run("export", tmp_path / "out", tmp_path / "plain.jsonl")
+    for name, opened in (("a.jsonl.gz", gzip.open), ("a.jsonl.zst", zstandard.open)):
+        assert run("export", tmp_path / "out", tmp_path / name)[0] == 0
+        with opened(tmp_path / name, "rb") as file:
+            assert file.read() == (tmp_path / "plain.jsonl").read_bytes()
+    code, _, err = run("export", tmp_path / "out", tmp_path / "out" / "part-000000.jsonl")
+    assert (code, "the job's own folder" in err) == (2, True)
+    assert run("verify", tmp_path / "out")[0] == 0
+
+
+def test_a_field_of_the_users_own(run: Run, tmp_path: Path) -> None:
+    """A line that has something where the result would go is not overwritten; one that a job wrote is."""
+    own, made = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
+    own.write_text('{"id": 1, "text": "A river.", "compressed": "mine"}\n')
+    code, _, err = run("run", own, tmp_path / "out", *OPTIONS)
+    assert (code, "--out-col" in err) == (2, True)
+    made.write_text('{"id": 1, "text": "A river."}\n')
+    assert run("run", made, tmp_path / "first", *OPTIONS)[0] == 0
+    assert run("run", tmp_path / "first" / "part-000000.jsonl", tmp_path / "second", *OPTIONS)[0] == 0
 
 
 def test_sqlite_files_that_cannot_be_read(run: Run, tmp_path: Path) -> None:

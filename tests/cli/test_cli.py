@@ -15,11 +15,19 @@ from typing import NamedTuple
 import pytest
 from tiny_classifier import RIVERS, write_encoder, write_examples
 
-from rag_compress import BM25Retriever
+from rag_compress import BM25Retriever, Document
 from rag_compress.cli import main
+from rag_compress.cli.demo import QUESTIONS
 from rag_compress.cli.doctor import examine
 from rag_compress.cli.standard_library import docstrings, source_files
 from rag_compress.scorers.classifier import ClassifierScorer
+
+EVIDENCE = (
+    "Find the n largest elements in a dataset.",
+    "if it is false, the contents of the files pointed to by symbolic links are copied.",
+    "Recursively delete a directory tree.",
+)
+"""What the answer to each of the demo's questions has to hold."""
 
 
 class Result(NamedTuple):
@@ -262,6 +270,7 @@ def test_a_failed_index_leaves_nothing(run: Run, folder: Path, tmp_path: Path) -
         (["--max-tokens", "many"], "--max-tokens"),
         (["--no-such-flag"], "no-such-flag"),
         (["--index", "x"], "either documents"),
+        (["--tokenizer", "docs/absent.txt"], "Cannot read the tokenizer docs/absent.txt"),
         (["--encoder", "x"], "--encoder is for --scorer biencoder and ensemble"),
     ],
 )
@@ -311,6 +320,57 @@ def test_odd_text(run: Run, tmp_path: Path) -> None:
         assert "\x1b" not in result.out or output == "prompt"
         if output == "json":
             assert json.loads(result.out)["segments"][0]["text"].startswith("A river \ud800 \x00 \x1b")
+
+
+def test_names_are_not_altered(run: Run, tmp_path: Path) -> None:
+    """What looks like a code for an emoji or for the terminal is a name like any other."""
+    (tmp_path / "notes:100:.jsonl").write_text('{"text": 3}\n')
+    assert "notes:100:.jsonl:1" in run("compress", "river", tmp_path).err
+    BM25Retriever.from_documents([Document("\x1b[31mRED", "river")]).save(tmp_path / "index")
+    assert "\x1b" not in run("search", tmp_path / "index", "river").out
+
+
+def test_json_is_json(run: Run, tmp_path: Path) -> None:
+    """Numbers that JSON does not have become null."""
+    (tmp_path / "a.jsonl").write_text('{"text": "A river.", "metadata": {"x": NaN, "y": 1e999, "z": 1}}\n')
+    out = run("compress", "river", tmp_path, "-o", "json").out
+    record = json.loads(out, parse_constant=pytest.fail)
+    assert record["documents"][0]["metadata"] == {"x": None, "y": None, "z": 1}
+
+
+def test_a_blank_question(run: Run, folder: Path) -> None:
+    """An unset variable of a shell is no question."""
+    for arguments in (["compress", " ", folder], ["demo", ""]):
+        result = run(*arguments)
+        assert (result.code, result.out) == (2, "")
+        assert "must not be blank" in result.err
+
+
+def test_why_nothing_is_kept(run: Run, folder: Path) -> None:
+    """A budget too small for what helps is told from documents that do not help."""
+    tight = run("compress", "which river is in France?", folder, "-o", "view", "--max-tokens", 5)
+    assert "no piece that helps fits the budget" in tight.err
+    other = run("compress", "which river is in France?", folder, "-o", "view", "--threshold", 2)
+    assert "nothing that was retrieved helps" in other.err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_or_closed_stdout(folder: Path) -> None:
+    """A disk that is full is one line on stderr; a stream that the caller closed is nobody's business."""
+    command = f"{sys.executable} -m rag_compress compress river {folder}"
+    full, closed = (
+        subprocess.run(["/bin/sh", "-c", f"{command} {to}"], capture_output=True, text=True, check=False)
+        for to in ("> /dev/full", ">&-")
+    )
+    assert (full.returncode, full.stderr.count("\n")) == (1, 1)
+    assert "No space left" in full.stderr
+    assert (closed.returncode, closed.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(("question", "evidence"), list(zip(QUESTIONS, EVIDENCE, strict=True)))
+def test_what_the_demo_shows(run: Run, question: str, evidence: str) -> None:
+    """The first thing that a newcomer sees is the right answer."""
+    assert evidence in " ".join(run("demo", question).out.partition("The prompt:")[2].split())
 
 
 def test_demo(run: Run) -> None:

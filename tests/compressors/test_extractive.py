@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+
 import numpy as np
 import pytest
 
@@ -61,9 +64,19 @@ def test_a_summary_cannot_be_cut() -> None:
 
 
 def test_a_splitter_that_lies() -> None:
-    """Offsets outside the text are an error that shows them."""
-    with pytest.raises(InvalidInput, match=r"outside the text: \[\(0, 99\)\]"):
-        ExtractiveCompressor(OverlapScorer(), splitter=lambda text: [(0, 99)]).compress("q", [LOIRE])
+    """Pieces outside the text, out of order, on top of each other, or no pieces at all are an error that shows them."""
+    for wrong in ([(0, 99)], [(5, 9), (0, 4)], [(0, 6), (4, 9)], [(3, 3)]):
+        with pytest.raises(InvalidInput, match=rf"out of order: {re.escape(repr(wrong))}"):
+            ExtractiveCompressor(OverlapScorer(), splitter=lambda text, wrong=wrong: wrong).compress("q", [LOIRE])
+    for wrong in (str.split, lambda text: [(0.0, 1.0)], lambda text: [None]):
+        with pytest.raises(InvalidInput, match="pairs"):
+            ExtractiveCompressor(OverlapScorer(), splitter=wrong).compress("q", [LOIRE])
+
+
+def test_a_splitter_of_numpy() -> None:
+    """Offsets of an array become plain integers, which JSON takes."""
+    made = ExtractiveCompressor(OverlapScorer(), splitter=lambda text: np.array([[0, 9]])).compress("q", [LOIRE])
+    assert json.dumps([made.segments[0].spans[0].end]) == "[9]"
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ def test_unknown_choices() -> None:
         BM25Retriever.from_documents(documents, backend="rank-bm25")
     with pytest.raises(InvalidInput, match="b must be a number from 0 to 1, not 2"):
         BM25Retriever.from_documents(documents, b=2)
-    with pytest.raises(InvalidInput, match="k1 must be a number from 0 to inf, not -1"):
+    with pytest.raises(InvalidInput, match="k1 must be a number from 0 to 1000, not -1"):
         BM25Retriever.from_documents(documents, k1=-1)
     with pytest.raises(InvalidInput, match="k must be an integer of at least 1, not 0"):
         BM25Retriever.from_documents(documents, k=0)

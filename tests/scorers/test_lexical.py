@@ -49,7 +49,7 @@ def test_nothing_to_match() -> None:
 
 def test_parameters_are_checked() -> None:
     """An impossible k1 or b is an error that shows it."""
-    with pytest.raises(InvalidInput, match="k1 must be a number from 0 to inf, not -1"):
+    with pytest.raises(InvalidInput, match="k1 must be a number from 0 to 1000, not -1"):
         LexicalScorer(k1=-1)
     with pytest.raises(InvalidInput, match="b must be a number from 0 to 1, not nan"):
         LexicalScorer(b=float("nan"))
