@@ -77,7 +77,9 @@ class ClassifierNetwork(nn.Module):  # type: ignore[misc]  # torch is not type-c
             InvalidInput: There is no such encoder, or it cannot be fetched.
         """
         # One pass over the data cannot be learned by heart: dropout would only slow it down.
-        off = dict.fromkeys(("hidden_dropout_prob", "attention_probs_dropout_prob"), 0.0)
+        off = dict.fromkeys(
+            ("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout"), 0.0
+        )
         try:
             config = AutoConfig.from_pretrained(name)
             return cls(AutoModel.from_pretrained(name, config=_with(config, off), dtype=torch.float32))
@@ -109,7 +111,9 @@ def encoder_tokenizer(name: str) -> Any:
 def pool_tokens(outputs: Tensor, sentence_of: Tensor, sentences: int) -> Tensor:
     """Returns the logits `(sentences,)` from token outputs `(tokens, 2 * HEADS)` and each token's sentence."""
     values, weights = outputs.float().split(HEADS, dim=1)
-    weight = weights.clamp(-20, 20).exp()
+    most = torch.full((sentences, HEADS), -torch.inf, device=outputs.device)
+    most = most.index_reduce(0, sentence_of, weights.detach(), "amax")
+    weight = (weights - most[sentence_of]).exp()
     total = torch.zeros(sentences, HEADS, device=outputs.device).index_add(0, sentence_of, weight)
     summed = torch.zeros(sentences, HEADS, device=outputs.device).index_add(0, sentence_of, weight * values)
     return (summed / total).sum(dim=1)

@@ -80,14 +80,15 @@ class FallbackEngine:
 
     def run(self, windows: Sequence[Window]) -> list[Output]:
         """Returns each window's outputs, in order."""
+        engine = self._engine  # another thread may change it meanwhile
         try:
-            return self._engine.run(windows)
+            return engine.run(windows)
         except ModelError as error:
-            if self._engine is self._second:
+            if engine is self._second:
                 raise
             _LOG.warning("The GPU failed; from here on the CPU is used: %s", error)
             self._engine = self._second
-            return self.run(windows)
+            return self._second.run(windows)
 
 
 class WindowEngine:
@@ -118,7 +119,11 @@ class WindowEngine:
             "attention_mask": np.ones((1, len(window.ids)), dtype=np.int64),
             "token_type_ids": np.array([window.types], dtype=np.int64),
         }
-        tokens, passage = self._session.run(None, {name: value for name, value in feeds.items() if name in self._names})
+        try:
+            found = self._session.run(None, {name: value for name, value in feeds.items() if name in self._names})
+        except Exception as error:  # onnxruntime's errors have no common type of their own
+            raise ModelError(f"The classifier failed on a window of {len(window.ids)} tokens: {error}") from error
+        tokens, passage = found
         return tokens[0], float(passage[0])
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from rag_compress.errors import MissingExtra, ModelError
 from rag_compress.models.classifier import Batch, ClassifierNetwork, torch
 from rag_compress.models.fused import is_supported, onnx, write_fused
-from rag_compress.models.onnx import open_session
+from rag_compress.models.onnx import new_session
 from rag_compress.models.projector import MlpProjector
 from rag_compress.models.windows import Window
 
@@ -68,7 +68,7 @@ def export_projector(projector: MlpProjector, path: Path) -> float:
     _trace(network, (rows,), path, ["embeddings"], ["soft_tokens"], {"embeddings": {0: count}})
     with torch.inference_mode():
         expected = network(rows).numpy()
-    found: Any = open_session(path).run(None, {"embeddings": rows.numpy()})
+    found: Any = new_session(str(path)).run(None, {"embeddings": rows.numpy()})
     difference = float(np.abs(found[0] - expected).max())
     if not difference <= FP32_TOLERANCE:
         raise ModelError(f"The graph differs from torch by {difference:.3g}, more than {FP32_TOLERANCE}")
@@ -140,7 +140,7 @@ def _difference(network: ClassifierNetwork, batch: Batch, path: Path) -> float:
 
 
 def _run(path: Path, batch: Batch) -> Any:
-    session = open_session(path)
+    session = new_session(str(path))  # one that is kept may be of the file that stood there before
     names = {value.name for value in session.get_inputs()}
     feeds = {name: array.numpy() for name, array in batch._asdict().items() if name in names}
     return session.run(None, feeds)

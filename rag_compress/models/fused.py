@@ -46,6 +46,7 @@ def is_supported(encoder: Any) -> bool:
     config = encoder.config
     return bool(
         config.model_type == "bert"
+        and config.type_vocab_size > 1
         and config.hidden_act == "gelu"
         and getattr(config, "position_embedding_type", "absolute") in ("absolute", None)
     )

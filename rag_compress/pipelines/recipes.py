@@ -2,35 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from rag_compress.compressors.extractive import ExtractiveCompressor
-from rag_compress.models.protocols import Encoder
-from rag_compress.retrievers.bm25 import BM25Retriever
-from rag_compress.retrievers.fusion import HybridRetriever
 from rag_compress.scorers.biencoder import BiEncoderScorer
 from rag_compress.selection import Selection
-from rag_compress.stages import Pipeline, Retriever
-from rag_compress.types import Document
-
-
-def retrieve_and_compress(
-    documents: Iterable[Document | str], max_tokens: int, k: int = 10, encoder: Encoder | str | None = None
-) -> Pipeline:
-    """Returns retriever >> compressor over documents: BM25, or with an encoder the hybrid, and the default compressor.
-
-    Args:
-        documents: What to search.
-        max_tokens: The most tokens that the sources may have in the prompt.
-        k: How many documents to retrieve.
-        encoder: Makes the retriever a hybrid of BM25 and dense.
-    """
-    retriever: Retriever
-    if encoder is None:
-        retriever = BM25Retriever.from_documents(documents, k)
-    else:
-        retriever = HybridRetriever.from_documents(documents, encoder, k)
-    return retriever >> ExtractiveCompressor.default(max_tokens=max_tokens)
 
 
 def recomp_extractive(sentences: int = 1, model: str = "fangyuan/nq_extractive_compressor") -> ExtractiveCompressor:

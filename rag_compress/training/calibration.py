@@ -39,8 +39,8 @@ def calibrate(
 ) -> Calibration:
     """Returns the calibration under which the scorer's probabilities fit the labels best.
 
-    Every set counts the same, however many sentences it has. A script that no query is in takes the other's weights;
-    where no passage is known to help, or none not to, passages stay uncalibrated.
+    Every set counts the same, however many sentences it has. A script without labels of both kinds takes the other's
+    weights; where no passage is known to help, or none not to, passages stay uncalibrated.
 
     Args:
         scorer: The classifier.
@@ -59,13 +59,11 @@ def calibrate(
             held = {SENTENCE_FEATURES.index("lexical"): lexical[script]} if script in lexical else {}
             of_sentences = _fit(sentences, held)
             if of_sentences is None:
-                raise InvalidInput(
-                    "Calibration needs labelled examples of both kinds: sentences that are evidence and not"
-                )
+                continue
             of_passages = _fit(passages, {}) or UNCALIBRATED[script]["passage"]
             fitted[script] = {"sentence": of_sentences, "passage": of_passages}
     if not fitted:
-        raise InvalidInput("Calibration needs labelled examples")
+        raise InvalidInput("Calibration needs labelled examples of both kinds: sentences that are evidence and not")
     return {script: fitted.get(script, next(iter(fitted.values()))) for script in ("latin", "other")}
 
 
@@ -93,20 +91,6 @@ def logistic_regression(
         if np.abs(step).max() < 1e-8:
             break
     return found
-
-
-def calibration_error(probabilities: NDArray[np.float32], labels: NDArray[np.float32], bins: int = 10) -> float:
-    """Returns the expected calibration error: the mean gap between probability and frequency over equal bins of [0, 1].
-
-    Source: Naeini, Cooper, Hauskrecht, "Obtaining Well Calibrated Probabilities Using Bayesian Binning", 2015.
-    """
-    places = np.minimum((probabilities * bins).astype(int), bins - 1)
-    gaps = [
-        abs(probabilities[places == i].mean() - labels[places == i].mean()) * (places == i).mean()
-        for i in range(bins)
-        if (places == i).any()
-    ]
-    return float(sum(gaps))
 
 
 def _rows(scorer: ClassifierScorer, examples: Sequence[Example]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

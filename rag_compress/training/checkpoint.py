@@ -22,7 +22,7 @@ def read_checkpoint(path: str | Path, device: str) -> dict[str, Any]:
     """
     try:
         state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
-    except (OSError, RuntimeError, UnpicklingError) as error:
+    except (OSError, EOFError, RuntimeError, UnpicklingError) as error:
         raise InvalidInput(f"{path} cannot be read as a checkpoint: {error!r:.100}") from error
     return state
 

@@ -8,7 +8,7 @@ The loss of a step is the sum of
 * binary cross-entropy over the passages, and
 * the divergence from a teacher's distribution over the query's sentences, where the data has a teacher's logits.
 
-What cannot be known is left out: a passage in another window than its evidence is not called irrelevant.
+What cannot be known is left out: a window that a sentence of the evidence only reaches into is not called irrelevant.
 """
 
 from __future__ import annotations
@@ -39,8 +39,12 @@ from rag_compress.training.examples import Example, LabelledPassage, Mixture, So
 from rag_compress.training.loop import TrainingRun, half
 from rag_compress.training.targets import Target, losses_of, micro_batches, targets_of
 
+_PACE = ("steps", "learning_rate", "warmup", "decay", "micro_tokens")
+"""What of a schedule may change on the way."""
 _IDLE = 10
 """How many times all lines may be drawn with nothing to learn from."""
+_TRACED = 4
+"""Windows of each file that the graphs are checked on."""
 _LOG = logging.getLogger(__name__)
 
 
@@ -83,10 +87,16 @@ class Schedule:
     def __post_init__(self) -> None:
         for name in ("steps", "step_tokens", "shards", "micro_tokens"):
             check_count(name, getattr(self, name), 1)
-        for name in ("learning_rate", "weight_decay", "listwise", "passages", "distilled"):
-            check_number(name, getattr(self, name), 0)
+        for name in ("learning_rate", "weight_decay", "listwise", "passages", "lexical", "distilled"):
+            check_number(name, getattr(self, name), 0, 1e6)
         for name in ("warmup", "decay"):
             check_number(name, getattr(self, name), 0, 1)
+        if self.step_tokens < self.shards:
+            raise InvalidInput(f"step_tokens must be at least shards, not {self.step_tokens} for {self.shards}")
+        try:
+            re.compile(self.frozen or "")
+        except re.error as error:
+            raise InvalidInput(f"frozen is not a regular expression: {self.frozen!r:.80} ({error})") from error
 
     def rate(self, step: int) -> float:
         """Returns the learning rate of a step, counted from 0."""
@@ -133,6 +143,7 @@ class ClassifierTraining:
     def __post_init__(self) -> None:
         for name in ("max_tokens", "score_tokens", "workers", "evaluate_every", "dev_examples"):
             check_count(name, getattr(self, name), 1)
+        check_count("seed", self.seed)
 
 
 def train(options: ClassifierTraining) -> Path:
@@ -162,6 +173,7 @@ def finish(
     config = {"max_tokens": cutter.max_tokens, "overlap": cutter.overlap, "calibration": UNCALIBRATED}
     (out / "config.json").write_text(json.dumps(config, indent=2))
     differences = export_classifier(network.cpu(), _some_windows(options, cutter), out)
+    forget_loaded()
     if options.dev:
         sets = {path: list(read_examples(path, options.dev_examples)) for path in options.dev}
         try:
@@ -180,10 +192,14 @@ def _some_windows(options: ClassifierTraining, cutter: WindowCutter) -> list[Win
     """Returns windows of the first examples of each file, for tracing and checking the graphs."""
     windows: list[Window] = []
     for source in options.data:
-        for example in read_examples(source.path, 2):
+        found: list[Window] = []
+        for example in read_examples(source.path):
             readings = cutter.read(example.query, [labelled.passage for labelled in example.passages[:2]])
-            windows += [window for reading in readings for window in reading.windows[:1]]
-    return windows[:24]
+            found += [window for reading in readings for window in reading.windows[:1]]
+            if len(found) >= _TRACED:
+                break
+        windows += found[:_TRACED]
+    return windows[: 6 * _TRACED]
 
 
 class _Run(TrainingRun):
@@ -199,7 +215,8 @@ class _Run(TrainingRun):
         self.mixture = Mixture(options.data, options.seed)
         self.network = ClassifierNetwork.from_encoder(options.encoder).to(options.device)
         if options.start is not None:
-            self.network.load_state_dict(read_checkpoint(options.start, options.device)["network"])
+            self._start(options.start)
+        self._check_positions()
         if options.schedule.freeze_embeddings:
             self.network.encoder.get_input_embeddings().requires_grad_(requires_grad=False)
         for name, parameter in self.network.named_parameters():
@@ -207,8 +224,23 @@ class _Run(TrainingRun):
                 parameter.requires_grad_(requires_grad=False)
         self.cutter = WindowCutter(encoder_tokenizer(options.encoder), options.max_tokens)
         self.learning = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
+        if not self.learning:
+            raise InvalidInput(f"All parameters are frozen: {options.schedule.frozen!r:.80}")
         self.pool = ThreadPoolExecutor(options.workers, initializer=_one_thread if options.workers > 1 else None)
         self.optimizer = torch.optim.AdamW(_groups(self.learning, options.schedule.weight_decay), fused=True)
+
+    def _start(self, path: str) -> None:
+        """Takes the network of another run's checkpoint."""
+        try:
+            self.network.load_state_dict(read_checkpoint(path, self.options.device)["network"])
+        except (KeyError, TypeError, RuntimeError) as error:
+            raise InvalidInput(f"{path} is no checkpoint of a classifier with this encoder: {error!r:.200}") from error
+
+    def _check_positions(self) -> None:
+        positions = getattr(self.network.encoder.config, "max_position_embeddings", None)
+        for name in ("max_tokens", "score_tokens"):
+            if positions and getattr(self.options, name) > positions:
+                raise InvalidInput(f"{name} is {getattr(self.options, name)}, but the encoder reads {positions} tokens")
 
     def identity(self) -> dict[str, Any]:
         """Returns what has to be the same; steps and rates may change on the way."""
@@ -216,7 +248,8 @@ class _Run(TrainingRun):
         return {
             "data": [source.path for source in options.data],
             "mixture": [list(astuple(source)[1:]) for source in options.data],
-            **{name: getattr(options, name) for name in ("encoder", "start", "seed")},
+            **{name: getattr(options, name) for name in ("encoder", "start", "max_tokens", "seed")},
+            **{name: value for name, value in asdict(options.schedule).items() if name not in _PACE},
         }
 
     def state(self) -> dict[str, Any]:
@@ -293,7 +326,7 @@ class _Run(TrainingRun):
 
     def _scores(self, example: Example) -> list[NDArray[np.float32]]:
         lexical = lexical_scores([example.query], [[labelled.passage for labelled in example.passages]])[0]
-        logits = sentence_logits(self.network, self.cutter, example, self.options.device)[0]
+        logits = sentence_logits(self.network, self.cutter, example, self.options.device)
         return [own + self.options.schedule.lexical * scores for own, scores in zip(logits, lexical, strict=True)]
 
 
@@ -314,25 +347,23 @@ def _forward(network: ClassifierNetwork, batch: Sequence[Target], device: str) -
 
 def sentence_logits(
     network: ClassifierNetwork, cutter: WindowCutter, example: Example, device: str = "cpu"
-) -> tuple[list[NDArray[np.float32]], list[float]]:
-    """Returns the logits of each passage's sentences, and of each passage (of its best window), without training."""
+) -> list[NDArray[np.float32]]:
+    """Returns the logits of each passage's sentences, without training."""
     network.eval()
     readings = cutter.read(example.query, [labelled.passage for labelled in example.passages])
-    sentences, passages = [], []
+    sentences = []
     for reading in readings:
-        outputs, best = None, -np.inf
+        outputs = None
         for window in reading.windows:
             with torch.inference_mode():
-                tokens, passage = network(*Batch.of([window], device))
+                tokens, _ = network(*Batch.of([window], device))
             outputs = np.zeros((reading.size, tokens.shape[-1]), np.float32) if outputs is None else outputs
             kept = tokens[0, window.begin : window.begin + window.size].float().cpu().numpy()
             outputs[window.first : window.first + window.size] = kept
-            best = max(best, float(passage))
         sentences.append(
             np.zeros(len(reading.ranges), np.float32) if outputs is None else pool(outputs, reading.ranges)
         )
-        passages.append(best)
-    return [np.nan_to_num(array, nan=-20.0) for array in sentences], passages
+    return [np.nan_to_num(array, nan=-20.0) for array in sentences]
 
 
 def evidence_recall(

@@ -14,12 +14,14 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from operator import index
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rag_compress.checks import check_count, check_number
 from rag_compress.errors import DocumentError, InvalidInput
 from rag_compress.models.protocols import Passage
 from rag_compress.scorers.lexical import LexicalScorer, best_first
@@ -66,6 +68,12 @@ class Source:
     passages: int = 4
     foreign: float = 0.1
     windows: int = 2
+
+    def __post_init__(self) -> None:
+        check_number("weight", self.weight, 0, 1e9)
+        check_number("foreign", self.foreign, 0, 1)
+        for name in ("passages", "windows"):
+            check_count(name, getattr(self, name), 1)
 
     @cached_property
     def lines(self) -> list[bytes]:
@@ -169,17 +177,20 @@ class Mixture:
 
 def _labelled(context: Mapping[str, Any]) -> LabelledPassage:
     text = _text(context, "text")
-    sentences = [(int(start), int(end)) for start, end in context["sentences"] or [[0, len(text)]]]
+    sentences = [_span(pair, text) for pair in context["sentences"] or [[0, len(text)]]]
     labels: NDArray[np.float32] | None = None
     if context.get("evidence") is not None:
         labels = np.zeros(len(sentences), np.float32)
-        labels[context["evidence"]] = 1.0
+        labels[_places(context["evidence"], len(sentences))] = 1.0
     teacher = _numbers(context, "teacher", len(sentences))
     if teacher is not None:
         if not ((teacher >= 0) & (teacher <= 1)).all():
             raise ValueError(f"teacher must be probabilities, not {context['teacher']!r:.40}")
         labels = teacher if labels is None else (labels + teacher) / np.float32(2)
-    gold = None if context.get("gold") is None else bool(context["gold"])
+    gold = context.get("gold")
+    if gold not in (None, True, False):
+        raise ValueError(f"gold must be true, false or null, not {gold!r:.40}")
+    gold = None if gold is None else bool(gold)
     if labels is None and gold is False:
         labels = np.zeros(len(sentences), np.float32)
     passage = Passage(_text(context, "title") if context.get("title") else "", text, sentences)
@@ -190,6 +201,20 @@ def _text(record: Mapping[str, Any], name: str) -> str:
     if not isinstance(record[name], str):
         raise TypeError(f"{name} must be a string, not {record[name]!r:.40}")
     return str(record[name])
+
+
+def _span(pair: Sequence[Any], text: str) -> tuple[int, int]:
+    start, end = (index(place) for place in pair)
+    if not 0 <= start <= end <= len(text):
+        raise ValueError(f"a sentence must lie within its text of {len(text)} characters, not at {pair!r:.40}")
+    return start, end
+
+
+def _places(evidence: Any, sentences: int) -> list[int]:
+    """Returns indices of sentences; Python would take `true` and -1 for some, too."""
+    if not isinstance(evidence, list) or any(isinstance(i, bool) or not 0 <= index(i) < sentences for i in evidence):
+        raise ValueError(f"evidence must be a list of indices below {sentences}, not {evidence!r:.40}")
+    return evidence
 
 
 def _numbers(context: Mapping[str, Any], name: str, sentences: int) -> NDArray[np.float32] | None:
@@ -216,11 +241,11 @@ def _chosen(example: Example, source: Source, rng: np.random.Generator, foreign:
     picked = [rest[i] for i in hardest[: (wanted + 1) // 2]]
     others = [i for i in rest if i not in picked]
     picked += [int(i) for i in rng.permutation(others)[: wanted - len(picked)]]
-    chosen = [passages[i] for i in sorted((*gold, *picked))]
-    if foreign is not None and not _is_near(foreign, passages):
-        unlike = LabelledPassage(foreign, np.zeros(len(foreign.sentences), np.float32), gold=False)
-        chosen = [*chosen[: source.passages - 1], unlike] if not gold or len(chosen) < source.passages else chosen
-    return Example(example.query, chosen)
+    unlike: list[LabelledPassage] = []
+    if foreign is not None and wanted > 0 and not _is_near(foreign, passages):
+        unlike = [LabelledPassage(foreign, np.zeros(len(foreign.sentences), np.float32), gold=False)]
+        picked = picked[: wanted - 1]
+    return Example(example.query, [*(passages[i] for i in sorted((*gold, *picked))), *unlike])
 
 
 def _is_near(passage: Passage, passages: Sequence[LabelledPassage]) -> bool:

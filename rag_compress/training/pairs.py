@@ -34,10 +34,12 @@ def write_examples_of_pairs(pairs: str, out: str, seed: int = 0) -> int:
     """
     content = content_of(pairs)
     try:
-        rows = [json.loads(line) for line in content.splitlines()]
-        sentences = list(dict.fromkeys(_plain(row["sentence"]) for row in rows))
-    except (ValueError, KeyError, TypeError) as error:
+        rows = [json.loads(line) for line in content.splitlines() if line.strip()]
+        sentences = list(dict.fromkeys(_plain(row["sentence"]) for row in rows if _plain(row["query"]).strip()))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InvalidInput(f"{pairs} cannot be read as question-sentence pairs: {error!r:.100}") from error
+    if not rows:
+        raise InvalidInput(f"{pairs} holds no question-sentence pairs")
     place = {sentence: i for i, sentence in enumerate(sentences)}
     rng = random.Random(seed)  # noqa: S311 - not for secrets
     examples = [_example(row, place[_plain(row["sentence"])], sentences, rng) for row in rows]

@@ -154,7 +154,9 @@ class _Run(TrainingRun):
         self.read: list[str] = []
         self.questions = self._questions(options.data)
         self.learned = len(self.texts)
+        learned_from = self.counts.copy(), dict(self.licences)
         self.dev = spread(self._questions(options.dev), options.dev_examples)
+        self.counts, self.licences = learned_from
         if not self.learned or (options.tune_steps and not self.questions):
             raise InvalidInput(f"{', '.join(options.data)}: nothing to learn from: {dict(self.counts)}")
         self.out.mkdir(parents=True, exist_ok=True)

@@ -115,7 +115,8 @@ class _Run(TrainingRun):
         examples = []
         for path in paths:
             lines = list(read_candidates(path))
-            self.licences[path] = Counter(line.licence for line in lines)
+            if path in self.options.data:
+                self.licences[path] = Counter(line.licence for line in lines)
             pairs, own = self.options.distillation.pairs(lines)
             for pair in pairs:
                 example = self._encoded(pair)

@@ -72,8 +72,17 @@ def _target(
     logits = unknown if labelled.logits is None else labelled.logits[inside]
     gold = np.nan if labelled.gold is None else float(labelled.gold)
     if len(reading.windows) > 1 and labelled.gold:
-        gold = np.nan if labelled.labels is None else float((labels >= 0.5).any())
+        gold = np.nan if labelled.labels is None else _help(labelled.labels, inside, window, reading)
     return Target(window, ranges, labels, logits, lexical[inside], gold, query)
+
+
+def _help(labels: NDArray[np.float32], inside: Sequence[int], window: Window, reading: Reading) -> float:
+    """Returns whether a window holds evidence; NaN where evidence only reaches into it."""
+    first, last = window.first, window.first + window.size
+    reaching = [i for i, (start, end) in enumerate(reading.ranges) if start < last and first < end]
+    if (labels[inside] >= 0.5).any():
+        return 1.0
+    return float("nan") if (labels[reaching] >= 0.5).any() else 0.0
 
 
 def losses_of(

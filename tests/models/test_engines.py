@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -121,6 +122,28 @@ def test_a_gpu_that_fails_later(path: Path, caplog: pytest.LogCaptureFixture) ->
         assert _same(engine.run(windows()), WindowEngine(path).run(windows()))
     assert "out of memory" in caplog.text
     assert engine.provider == CPU
+
+
+def test_two_threads_on_a_gpu_that_fails(path: Path) -> None:
+    """The second thread to fail finds that the first has changed the engine, and runs on the CPU all the same."""
+    both = threading.Barrier(2)
+
+    class Failing(_OutOfMemory):
+        def run(self, windows: Sequence[Window]) -> list[Output]:
+            both.wait(10)
+            return super().run(windows)
+
+    engine = FallbackEngine(Failing(), WindowEngine(path))
+    with ThreadPoolExecutor(2) as threads:
+        one, other = threads.map(engine.run, [windows(), windows()])
+    assert _same(one, other)
+
+
+def test_a_window_that_is_too_long(path: Path) -> None:
+    """What onnxruntime says is a typed error."""
+    long = Window([1] * 5000, [0] * 5000, 1, 0, 4998)
+    with pytest.raises(ModelError, match="window of 5000 tokens"):
+        WindowEngine(path).run([long])
 
 
 def test_another_graph_is_not_batched(tmp_path: Path) -> None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
-from rag_compress.training.calibration import calibration_error, logistic_regression
+from rag_compress.training.calibration import logistic_regression
 
 
 def test_logistic_regression_finds_the_weights() -> None:
@@ -33,10 +32,3 @@ def test_separable_labels_have_a_solution() -> None:
     found = logistic_regression(features, np.array([0.0, 0, 1, 1]), np.ones(4))
     assert np.isfinite(found).all()
     assert found[1] > 1
-
-
-def test_calibration_error_by_hand() -> None:
-    """It is the mean gap between probability and frequency, each bin counted by its size."""
-    probabilities = np.array([0.05, 0.05, 0.95, 1.0], dtype=np.float32)
-    labels = np.array([0, 1, 1, 1], dtype=np.float32)
-    assert calibration_error(probabilities, labels) == pytest.approx(0.5 * 0.45 + 0.5 * 0.025)

@@ -20,6 +20,7 @@ from rag_compress.training.examples import Source, read_examples
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnxscript")
 from rag_compress.models.classifier import ClassifierNetwork, pool_tokens  # noqa: E402
+from rag_compress.training import classifier  # noqa: E402
 from rag_compress.training.classifier import (  # noqa: E402
     ClassifierTraining,
     Schedule,
@@ -77,8 +78,9 @@ def test_the_folder_says_what_it_is(trained: Path) -> None:
     assert [json.loads(line)["step"] for line in (trained / "log.jsonl").read_text().splitlines()] == [40]
 
 
-def test_resuming_is_exact(options: ClassifierTraining) -> None:
+def test_resuming_is_exact(options: ClassifierTraining, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run broken off after two steps ends with the weights of one that was not."""
+    monkeypatch.setattr(classifier, "finish", lambda options, *_: Path(options.out))  # exports take the longest
     whole = train(replace(options, out=f"{options.out}-whole"))
     parts = replace(options, out=f"{options.out}-parts", evaluate_every=2)
     constant = replace(QUICK, warmup=0, decay=0)
@@ -94,10 +96,65 @@ def test_resuming_is_exact(options: ClassifierTraining) -> None:
     assert whole.is_dir()
 
 
+def test_training_on_after_use(options: ClassifierTraining) -> None:
+    """A model that was used is trained on in the same process: its graphs and probabilities are the new network's."""
+    used = replace(options, out=f"{options.out}-used")
+    train(replace(used, schedule=replace(QUICK, steps=2)))
+    river = [[Passage("", "The Loire is in France.", [(0, 23)])]]
+    ClassifierScorer.from_folder(used.out).score(["Where is the Loire?"], river)
+    longer = replace(QUICK, steps=12, learning_rate=1e-2, warmup=0, decay=0)
+    train(replace(used, schedule=longer))
+    again = ClassifierScorer.from_folder(used.out)
+    assert json.loads((Path(used.out) / "config.json").read_text())["calibration"] == calibrate(
+        again, {options.dev[0]: list(read_examples(options.dev[0], used.dev_examples))}
+    )
+
+
 def test_a_checkpoint_of_another_run_is_refused(options: ClassifierTraining, trained: Path) -> None:
-    """A folder that holds a run with another seed is not overwritten."""
+    """A folder that holds a run with another recipe is not overwritten; only the pace may change."""
+    others = replace(options.schedule, lexical=0, weight_decay=0.5, shards=3, freeze_embeddings=True, warmup=0.5)
     with pytest.raises(InvalidInput, match=r"other options \(seed\)"):
         train(replace(options, out=str(trained), seed=1))
+    with pytest.raises(InvalidInput, match=r"\(freeze_embeddings, lexical, max_tokens, shards, weight_decay\)"):
+        train(replace(options, out=str(trained), schedule=others, max_tokens=300))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"frozen": "("}, "not a regular expression"),
+        ({"lexical": float("nan")}, "lexical must be a number"),
+        ({"step_tokens": 1, "shards": 2}, "step_tokens must be at least shards"),
+    ],
+)
+def test_a_schedule_is_checked(change: dict, message: str) -> None:
+    """What cannot be is an error when the schedule is made."""
+    with pytest.raises(InvalidInput, match=message):
+        Schedule(**change)
+
+
+def test_what_cannot_be_trained(options: ClassifierTraining, tmp_path: Path) -> None:
+    """Everything frozen, windows longer than the encoder reads, and starts of another kind are said before training."""
+    made = replace(options, out=str(tmp_path / "out"))
+    with pytest.raises(InvalidInput, match="All parameters are frozen"):
+        train(replace(made, schedule=replace(QUICK, frozen=".")))
+    with pytest.raises(InvalidInput, match="the encoder reads 512 tokens"):
+        train(replace(made, score_tokens=1024))
+    with pytest.raises(InvalidInput, match="seed must be"):
+        replace(made, seed=-1)
+    torch.save({"network": {"a": torch.zeros(1)}}, tmp_path / "other.pt")
+    (tmp_path / "empty.pt").write_bytes(b"")
+    for name, message in (("other.pt", "no checkpoint of a classifier"), ("empty.pt", "cannot be read")):
+        with pytest.raises(InvalidInput, match=message):
+            train(replace(made, start=str(tmp_path / name)))
+
+
+def test_one_script_without_evidence(trained: Path, options: ClassifierTraining) -> None:
+    """A lone question in another script does not undo the calibration of the others."""
+    examples = list(read_examples(options.dev[0]))
+    lone = examples[0]._replace(query="Где река?", passages=[p._replace(labels=None) for p in examples[0].passages])
+    scorer = ClassifierScorer.from_folder(trained)
+    assert calibrate(scorer, {"dev": [*examples, lone]}) == calibrate(scorer, {"dev": examples})
 
 
 def test_schedule() -> None:
@@ -118,6 +175,25 @@ def test_targets_of_long_passages(options: ClassifierTraining) -> None:
         targets = targets_of(next(read_examples(path)), cutter, 2, np.random.default_rng(seed))
         assert sorted(target.gold for target in targets) == [0, 1]
         assert sorted(target.labels.sum() for target in targets) == [0, 1]
+
+
+def test_evidence_across_a_border(options: ClassifierTraining) -> None:
+    """A window into which evidence only reaches is neither called relevant nor irrelevant."""
+    cutter = WindowCutter(load_tokenizer(Path(options.encoder) / "tokenizer.json"), 256)
+    text = "the loire is in france. " * 150
+    line = RIVERS[0] | {"contexts": [RIVERS[0]["contexts"][0] | {"text": text, "gold": True}]}
+    seen = set()
+    for place in range(150):
+        rest = [[24 * i, 24 * i + 23] for i in range(150)]
+        line["contexts"][0] |= {"sentences": rest, "evidence": [place]}
+        path = write_examples(Path(options.out).parent / "border.jsonl", [line])
+        targets = targets_of(next(read_examples(path)), cutter, 9, np.random.default_rng(0))
+        golds = [target.gold for target in targets]
+        inside = [bool((target.labels >= 0.5).any()) for target in targets]
+        assert [gold == 1 for gold in golds] == inside
+        assert any(inside) or np.isnan(golds).any()
+        seen.add(any(inside))
+    assert seen == {True, False}
 
 
 def test_losses_by_hand(options: ClassifierTraining) -> None:

@@ -100,6 +100,28 @@ def test_passages_are_capped(tmp_path: Path) -> None:
         assert [p.passage.text for p in mixture[n].passages] == ["river a.", "gold."]
 
 
+def test_a_foreign_passage_takes_the_place_of_a_negative(tmp_path: Path) -> None:
+    """Of many passages, too, one is of another query, and the gold one stays."""
+    lines = [example(f"q{i}", *[f"text {i} {j}." for j in range(5)], evidence=[[0], [], [], [], []]) for i in range(3)]
+    for line, title in zip(lines, "abc", strict=True):
+        for context in line["contexts"]:
+            context["title"] = title
+    mixture = Mixture((Source(write_examples(tmp_path / "x.jsonl", lines), passages=3, foreign=1.0),))
+    drawn = [mixture[n] for n in range(30)]
+    assert all(len(each.passages) == 3 and any(p.gold for p in each.passages) for each in drawn)
+    own = [{p.passage.text.split()[1] for p in each.passages} for each in drawn]
+    assert sum(len(documents) > 1 for documents in own) > 15
+
+
+@pytest.mark.parametrize(
+    "options", [{"weight": float("nan")}, {"passages": 0}, {"windows": 0}, {"foreign": 2}], ids=str
+)
+def test_a_source_is_checked(options: dict) -> None:
+    """Numbers that cannot be are refused when the source is named."""
+    with pytest.raises(InvalidInput, match=next(iter(options))):
+        Source("x.jsonl", **options)
+
+
 def test_foreign_passages_are_never_evidence(tmp_path: Path) -> None:
     """A passage of another query is labelled as no help, and never one that the query has too."""
     lines = [example("q", f"text {i}.", evidence=[[0]]) for i in range(3)]
@@ -115,7 +137,22 @@ def test_foreign_passages_are_never_evidence(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("query", None), ("title", 7), ("text", ["a"]), ("teacher", [0.5]), ("teacher", [5, 7]), ("teacher", "ab")],
+    [
+        ("query", None),
+        ("title", 7),
+        ("text", ["a"]),
+        ("teacher", [0.5]),
+        ("teacher", [5, 7]),
+        ("teacher", "ab"),
+        ("evidence", [-1]),
+        ("evidence", True),
+        ("evidence", 0),
+        ("evidence", [True]),
+        ("gold", "no"),
+        ("sentences", [[0, 99]]),
+        ("sentences", [[3, 1]]),
+        ("sentences", [[0.0, 2.0]]),
+    ],
     ids=str,
 )
 def test_fields_are_checked(tmp_path: Path, field: str, value: object) -> None:

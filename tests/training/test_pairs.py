@@ -37,6 +37,14 @@ def test_the_same_seed_gives_the_same_file(tmp_path: Path) -> None:
     assert files[0].read_bytes() == files[1].read_bytes() != files[2].read_bytes()
 
 
+def test_no_pairs(tmp_path: Path) -> None:
+    """An empty file and a row without a question are errors, not a file without examples."""
+    for content in ("", '{"sentence": "a"}\n'):
+        (tmp_path / "pairs.jsonl").write_text(content)
+        with pytest.raises(InvalidInput, match="pairs"):
+            write_examples_of_pairs(str(tmp_path / "pairs.jsonl"), str(tmp_path / "out.jsonl.gz"))
+
+
 def test_a_file_of_something_else(tmp_path: Path) -> None:
     """A file without pairs is refused."""
     source = write_examples(tmp_path / "pairs.jsonl.gz", [{"text": "x"}])
