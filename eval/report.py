@@ -24,7 +24,7 @@ _INTRODUCTION = """\
 Written by `python -m eval.report` from the files in `eval/results/`, each of which names the command that made it.
 `python -m eval.run` runs all of them, in the order of `eval/matrix.toml`, and checks every figure against the expected
 one. The data folder is named with `--data` or `RAG_COMPRESS_DATA`. All figures are percentages unless a unit is given,
-and all are from test splits, on which nothing was tuned.
+and from test splits, on which nothing was tuned, unless another split is named.
 """
 
 

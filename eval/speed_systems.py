@@ -170,7 +170,10 @@ def deberta_pruner(threads: int) -> Run:
 
 
 def exit_loop(threads: int) -> Run:
-    """Returns EXIT's loop, one pass for each sentence, with one of Gemma-2B's layers, in float32, which on a CPU is the faster type."""
+    """Returns EXIT's loop, one pass for each sentence, with one of Gemma-2B's layers.
+
+    In float32, which on a CPU is faster than bfloat16.
+    """
     from transformers import GemmaConfig, GemmaForCausalLM
 
     from eval.published import Exit

@@ -13,21 +13,18 @@ from rag_compress.locks import ProcessLock
 _OPENING = ProcessLock()
 
 
-def open_session(path: str | Path, threads: int = 1, provider: str = "CPUExecutionProvider") -> Any:
-    """Returns the `onnxruntime.InferenceSession` of a graph, opened once for each process.
+def open_session(path: str | Path) -> Any:
+    """Returns the `onnxruntime.InferenceSession` of a graph on the CPU, opened once for each process.
 
-    Args:
-        path: The `.onnx` file.
-        threads: How many threads one run uses; a session takes runs from many callers at once.
-        provider: Where it runs.
+    A run uses one thread; the session takes runs from many callers at once.
 
     Raises:
         MissingExtra: onnxruntime is not installed.
-        InvalidInput: There is no such file, or the provider does not work here.
+        InvalidInput: There is no such file.
         ModelError: The file is not a graph that onnxruntime can run.
     """
     with _OPENING:  # lru_cache alone would let two threads open the same graph twice
-        return _open(str(path), threads, provider)
+        return _open(str(path))
 
 
 def forget_sessions() -> None:
@@ -45,10 +42,10 @@ def has_provider(provider: str) -> bool:
 
 
 @lru_cache(maxsize=8)
-def _open(path: str, threads: int, provider: str) -> Any:
+def _open(path: str) -> Any:
     if not Path(path).is_file():
         raise InvalidInput(f"There is no model file {path}")
-    return new_session(path, threads, provider)
+    return new_session(path)
 
 
 def new_session(
@@ -57,13 +54,18 @@ def new_session(
     provider: str = "CPUExecutionProvider",
     settings: Mapping[str, str] | None = None,
 ) -> Any:
-    """Returns a new session of a graph, from its file or its bytes; the rest is as for `open_session`.
+    """Returns a new session of a graph, from its file or its bytes.
 
     Args:
         model: The file's path, or its content.
         threads: How many threads one run uses.
         provider: Where it runs.
         settings: The provider's options.
+
+    Raises:
+        MissingExtra: onnxruntime is not installed.
+        InvalidInput: The provider does not work here.
+        ModelError: It is not a graph that onnxruntime can run.
     """
     onnxruntime = runtime(provider)
     options = onnxruntime.SessionOptions()

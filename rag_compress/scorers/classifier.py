@@ -124,7 +124,7 @@ class ClassifierScorer:
 
     def _read(self, pairs: Sequence[tuple[str, Passage]]) -> list[Evidence]:
         model, engine = _load(self.folder), self._engine()
-        return [each for block in _blocks(pairs) for each in _read(model.cutter, engine, block)]
+        return [each for block in _blocks(pairs) for each in read_pairs(model.cutter, engine, block)]
 
     def _remembered(self, pairs: Sequence[tuple[str, Passage]]) -> list[Evidence]:
         """Returns what the model says of each pair, reading only those that it does not remember."""
@@ -179,8 +179,8 @@ def _blocks(pairs: Sequence[tuple[str, Passage]]) -> Iterator[list[tuple[str, Pa
         yield block
 
 
-def _read(cutter: WindowCutter, engine: Engine, pairs: Sequence[tuple[str, Passage]]) -> list[Evidence]:
-    """Returns what the model says of each pair of query and passage."""
+def read_pairs(cutter: WindowCutter, engine: Engine, pairs: Sequence[tuple[str, Passage]]) -> list[Evidence]:
+    """Returns what the model that an engine runs says of each pair of query and passage."""
     readings: list[Reading] = []
     for query, group in groupby(pairs, key=lambda pair: pair[0]):
         readings += cutter.read(query, [passage for _, passage in group])

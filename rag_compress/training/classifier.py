@@ -29,9 +29,10 @@ from numpy.typing import NDArray
 from rag_compress.checks import check_count, check_number
 from rag_compress.errors import InvalidInput
 from rag_compress.models.classifier import Batch, ClassifierNetwork, encoder_tokenizer, pool_tokens, torch
+from rag_compress.models.engines import Output
 from rag_compress.models.export import export_classifier
-from rag_compress.models.windows import Window, WindowCutter, pool
-from rag_compress.scorers.classifier import ClassifierScorer, forget_loaded, lexical_scores
+from rag_compress.models.windows import Window, WindowCutter
+from rag_compress.scorers.classifier import ClassifierScorer, forget_loaded, lexical_scores, read_pairs
 from rag_compress.training.calibration import UNCALIBRATED, calibrate
 from rag_compress.training.card import CLASSIFIER, source_table, write_card
 from rag_compress.training.checkpoint import read_checkpoint
@@ -325,9 +326,12 @@ class _Run(TrainingRun):
         return finish(self.options, self.network, self.figures())
 
     def _scores(self, example: Example) -> list[NDArray[np.float32]]:
-        lexical = lexical_scores([example.query], [[labelled.passage for labelled in example.passages]])[0]
-        logits = sentence_logits(self.network, self.cutter, example, self.options.device)
-        return [own + self.options.schedule.lexical * scores for own, scores in zip(logits, lexical, strict=True)]
+        passages = [labelled.passage for labelled in example.passages]
+        lexical = lexical_scores([example.query], [passages])[0]
+        engine = _NetworkEngine(self.network, self.options.device)
+        found = read_pairs(self.cutter, engine, [(example.query, passage) for passage in passages])
+        weight = self.options.schedule.lexical
+        return [each.sentences + weight * scores for each, scores in zip(found, lexical, strict=True)]
 
 
 def _forward(network: ClassifierNetwork, batch: Sequence[Target], device: str) -> tuple[torch.Tensor, torch.Tensor]:
@@ -345,25 +349,23 @@ def _forward(network: ClassifierNetwork, batch: Sequence[Target], device: str) -
     return pool_tokens(flat, torch.from_numpy(np.concatenate(owners)).to(device), len(ranges)), passages.float()
 
 
-def sentence_logits(
-    network: ClassifierNetwork, cutter: WindowCutter, example: Example, device: str = "cpu"
-) -> list[NDArray[np.float32]]:
-    """Returns the logits of each passage's sentences, without training."""
-    network.eval()
-    readings = cutter.read(example.query, [labelled.passage for labelled in example.passages])
-    sentences = []
-    for reading in readings:
-        outputs = None
-        for window in reading.windows:
-            with torch.inference_mode():
-                tokens, _ = network(*Batch.of([window], device))
-            outputs = np.zeros((reading.size, tokens.shape[-1]), np.float32) if outputs is None else outputs
-            kept = tokens[0, window.begin : window.begin + window.size].float().cpu().numpy()
-            outputs[window.first : window.first + window.size] = kept
-        sentences.append(
-            np.zeros(len(reading.ranges), np.float32) if outputs is None else pool(outputs, reading.ranges)
-        )
-    return [np.nan_to_num(array, nan=-20.0) for array in sentences]
+@dataclass(frozen=True)
+class _NetworkEngine:
+    """Runs windows through the network as it is, without training."""
+
+    network: ClassifierNetwork
+    device: str
+    provider = "torch"
+
+    def run(self, windows: Sequence[Window]) -> list[Output]:
+        """Returns each window's outputs."""
+        self.network.eval()
+        return [self._run(Batch.of([window], self.device)) for window in windows]
+
+    def _run(self, batch: Batch) -> Output:
+        with torch.inference_mode():
+            tokens, passage = self.network(*batch)
+        return tokens[0].float().cpu().numpy(), float(passage)
 
 
 def evidence_recall(
