@@ -191,8 +191,9 @@ def export_results(out: str, target: str, source: str | None) -> None:
 @contextmanager
 def _opened(path: Path, folder: str) -> Iterator[BinaryIO]:
     """Opens a file for results, compressed if its name says so."""
-    if path.is_relative_to(Path(folder).resolve()):
-        raise InvalidInput(f"{path} is in the job's own folder: choose another place")
+    root = Path(folder).resolve()
+    if path.is_relative_to(root / "_job") or (path.parent == root and path.name.startswith("part-")):
+        raise InvalidInput(f"{path} is one of the job's own files: choose another name")
     is_device = path.exists() and not path.is_file()  # or a pipe
     with path.open("wb") if is_device else written_whole(path) as file, compressing(file, path.name) as compressed:
         yield compressed

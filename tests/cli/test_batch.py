@@ -299,7 +299,7 @@ def test_export_compresses_by_name(run: Run, source: Path, tmp_path: Path) -> No
         with opened(tmp_path / name, "rb") as file:
             assert file.read() == (tmp_path / "plain.jsonl").read_bytes()
     code, _, err = run("export", tmp_path / "out", tmp_path / "out" / "part-000000.jsonl")
-    assert (code, "the job's own folder" in err) == (2, True)
+    assert (code, "the job's own files" in err) == (2, True)
     assert run("verify", tmp_path / "out")[0] == 0
 
 
