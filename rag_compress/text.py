@@ -25,6 +25,8 @@ Splitter = Callable[[str], Sequence[Offsets]]
 
 MAX_CHARS = 1000
 """A longer piece is split: no budget could take it, and it says too little about where the answer is."""
+_FINE = 150
+"""The longest part of a piece that was too long for a budget."""
 
 _MAX_CHARS_OF = {"th": 100}  # Thai marks no sentence ends; its spaces stand between clauses
 _SCRIPTS = {  # the first script found decides; Japanese before Chinese, since it uses both
@@ -54,6 +56,11 @@ def cut(text: str, language: str | None = None) -> list[Offsets]:
         for start, end in _cut_block(text, block, language):
             pieces.extend(_split_long(text, start, end, max_chars))
     return pieces
+
+
+def fine_cut(text: str) -> list[Offsets]:
+    """Returns the parts, at clauses, words or anywhere, of a text longer than a sentence should be; or all of it."""
+    return list(_split_long(text, 0, len(text), _FINE)) if len(text) > _SUSPICIOUS else [(0, len(text))]
 
 
 def sentences(text: str, language: str | None = None) -> list[Offsets]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from rag_compress.checks import is_folder
 from rag_compress.cli import SKIPPED
 from rag_compress.cli.options import Sources
 from rag_compress.cli.view import progress, stderr
@@ -38,6 +39,7 @@ def read(sources: Sources) -> tuple[list[Document], Skipped]:
     if len(skipped) > _SHOWN:
         stderr.print(f"skipped {len(skipped) - _SHOWN} more", style="yellow")
     if not documents:
-        suffixes = " ".join(sorted(TEXT_SUFFIXES))
-        raise InvalidInput(f"No documents found in {', '.join(sources.names)}: of folders, {suffixes} are read")
+        of_folders = f"; of folders, {' '.join(sorted(TEXT_SUFFIXES))} are read"
+        shown = of_folders if any(map(is_folder, sources.names)) else ""
+        raise InvalidInput(f"No documents found in {', '.join(sources.names)}{shown}")
     return documents, skipped

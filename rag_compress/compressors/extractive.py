@@ -18,7 +18,7 @@ from rag_compress.scorers.ensemble import EnsembleScorer
 from rag_compress.scorers.lexical import LexicalScorer
 from rag_compress.selection import Selection
 from rag_compress.stages import Stage
-from rag_compress.text import Offsets, Splitter, cut
+from rag_compress.text import Offsets, Splitter, cut, fine_cut
 from rag_compress.types import Context, Document, Segment
 
 
@@ -77,11 +77,24 @@ class ExtractiveCompressor(Stage):
     def __call__(self, batch: Sequence[Context]) -> list[Context]:
         """Returns each context with its best sentences kept.
 
+        Where what helps is too long for the budget, as a log without sentences may be, its parts are tried, so that a
+        context is not empty for want of a period.
+
         Raises:
             InvalidInput: A segment is not verbatim: extract before a summarizer, not after it.
             ModelError: The scorer returned the wrong number of scores, or one that is not a number.
         """
-        return self.selection(self.score(batch))
+        scored = self.score(batch)
+        return [self._finer(whole, kept) for whole, kept in zip(scored, self.selection(scored), strict=True)]
+
+    def _finer(self, scored: Context, kept: Context) -> Context:
+        """Returns what is kept; where nothing is, for want of room, the best parts of the sentences that help."""
+        if not kept.is_empty:
+            return kept
+        [helpful] = replace(self.selection, max_tokens=None, max_ratio=None)([scored])
+        if all(len(fine_cut(segment.text)) == 1 for segment in helpful.segments):
+            return kept
+        return self.selection(replace(self, splitter=fine_cut).score([helpful]))[0]
 
     def score(self, batch: Sequence[Context]) -> list[Context]:
         """Returns each context with every sentence kept and scored: what a sweep over selections starts from."""

@@ -10,7 +10,7 @@ import pytest
 
 from rag_compress import Context, Document, ExtractiveCompressor, Segment, Selection, Span
 from rag_compress.errors import InvalidInput, ModelError
-from rag_compress.testing import OverlapScorer
+from rag_compress.testing import OverlapScorer, check_context
 
 LOIRE = Document("loire", "The Loire is long. It is in France.", title="Rivers")
 
@@ -71,6 +71,19 @@ def test_a_splitter_that_lies() -> None:
     for wrong in (str.split, lambda text: [(0.0, 1.0)], lambda text: [None]):
         with pytest.raises(InvalidInput, match="pairs"):
             ExtractiveCompressor(OverlapScorer(), splitter=wrong).compress("q", [LOIRE])
+
+
+def test_a_text_without_sentences() -> None:
+    """A log that is one long piece gives its best part when only that fits, word for word; a sentence is never cut."""
+    log = " ".join(f"time={i:03} level=info" for i in range(30)) + " payment=failed order=77 " + "level=info " * 30
+    made = ExtractiveCompressor(OverlapScorer(), Selection(threshold=0.1, max_tokens=60))
+    context = made.compress("Which payment failed?", [log])
+    assert "payment=failed" in context.segments[0].text
+    assert context.segments[0].text in log
+    check_context(Context.whole("Which payment failed?", [log]), context, made.selection.template, 60)
+    assert made.compress("Which cheese?", [log]).is_empty
+    tight = ExtractiveCompressor(OverlapScorer(), Selection(threshold=0.1, max_tokens=10))
+    assert tight.compress("Where is the Loire?", [LOIRE]).is_empty
 
 
 def test_a_splitter_of_numpy() -> None:
