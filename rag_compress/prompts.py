@@ -218,7 +218,7 @@ def _filled(context: Context, placeholder: str) -> Context:
 
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 _LINE_BREAK = re.compile(r"\r\n|[\n\r\v\f\x85\u2028\u2029]")
-_WIDEST = 200
+_WIDEST = 80
 _TITLE_AND_GAP = re.compile(r"\{title\}\s*")
 
 
@@ -230,9 +230,11 @@ def _margin(document: Document, first: Segment) -> int:
     """Returns how far the first piece is indented: the others are, relative to it."""
     if not first.verbatim:
         return 0
-    start = first.spans[0].start
-    before = _LINE_BREAK.split(document.text[max(0, start - _WIDEST) : start])[-1]
-    return 0 if before.strip() else len(before)
+    text, start = document.text, first.spans[0].start
+    begin = start
+    while begin and text[begin - 1] in " \t":
+        begin -= 1
+    return start - begin if begin == 0 or _LINE_BREAK.match(text, begin - 1) else 0
 
 
 def _gap(document: Document | None, before: Segment, after: Segment, margin: int) -> str:
@@ -245,7 +247,7 @@ def _gap(document: Document | None, before: Segment, after: Segment, margin: int
     *lines, last = _LINE_BREAK.split(between)
     if not lines:
         return " "
-    indentation = "" if last.strip() else last[margin:]  # lists, YAML and code live by it
+    indentation = "" if last.strip() else last[margin:][:_WIDEST]  # lists, YAML and code live by it
     return ("\n\n" if len(lines) > 1 and not between.strip() else "\n") + indentation
 
 

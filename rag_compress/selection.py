@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 from math import ceil, floor
 
 from rag_compress.budget import fit
@@ -64,16 +65,14 @@ class Selection(Stage):
         segments = context.segments
         order = sorted(range(len(segments)), key=lambda i: rank_key(segments[i], i))
         opened = bool(order) and _reaches(segments[order[0]], self.gate)
-        if self.max_similarity is not None:
-            order = list(_distinct(segments, order, self.max_similarity))
-        distinct = set(order)
-        order = [
-            i
-            for rank, i in enumerate(order)
-            if rank < self.keep_best or (opened and _reaches(segments[i], self.threshold))
-        ]
-        groups = list(_with_neighbours(segments, order, self.neighbours, distinct))
+        offered = iter(order) if self.max_similarity is None else _distinct(segments, order, self.max_similarity)
+        best = enumerate(offered)  # what comes after one that is not kept is not kept either
+        order = [i for _, i in takewhile(lambda place: self._takes(*place, segments, opened=opened), best)]
+        groups = list(_with_neighbours(segments, order, self.neighbours, self.max_similarity))
         return choose(context, self._within_budget(context, groups))
+
+    def _takes(self, rank: int, place: int, segments: Sequence[Segment], *, opened: bool) -> bool:
+        return rank < self.keep_best or (opened and _reaches(segments[place], self.threshold))
 
     def _within_budget(self, context: Context, groups: Sequence[Sequence[int]]) -> Sequence[int]:
         """Returns the positions of the groups' segments that fit the budget; all of them when there is none."""
@@ -108,13 +107,19 @@ def reopen(context: Context) -> Context:
 
 
 def _with_neighbours(
-    segments: Sequence[Segment], order: Sequence[int], reach: int, allowed: Set[int]
+    segments: Sequence[Segment], order: Sequence[int], reach: int, limit: float | None
 ) -> Iterator[list[int]]:
-    """Yields each segment with those of its neighbours that are allowed, then alone, in case only that fits."""
+    """Yields each segment with its neighbours, near-copies of others that are kept left out; then alone."""
+    bags = {i: _bag(segments[i]) for i in order} if reach and limit is not None else {}
+
+    def is_copy(j: int) -> bool:
+        bag, chosen = _bag(segments[j]), (i for i in bags if not _same_document(segments[i], segments[j]))
+        return j not in bags and any(_jaccard(bag, bags[i]) > (limit or 0) for i in chosen)
+
     for i in order:
         around = range(max(0, i - reach), min(len(segments), i + reach + 1))
-        near = [j for j in around if j in allowed and segments[j].spans]
-        group = [j for j in near if _same_document(segments[j], segments[i])]
+        near = [j for j in around if segments[j].spans and _same_document(segments[j], segments[i])]
+        group = [j for j in near if not bags or not is_copy(j)]
         if len(group) > 1:
             yield [i, *(j for j in group if j != i)]
         yield [i]
@@ -131,7 +136,7 @@ def _distinct(segments: Sequence[Segment], order: Sequence[int], max_similarity:
     above a similarity share a word among the rarest of each, so that only those are looked up (Bayardo, Ma, Srikant,
     "Scaling Up All Pairs Similarity Search", 2007).
     """
-    bags = {i: frozenset(words(segments[i].text)) or frozenset([segments[i].text.strip()]) for i in order}
+    bags = {i: _bag(segments[i]) for i in order}
     frequency = Counter(word for bag in bags.values() for word in bag)
     holders: defaultdict[str, list[int]] = defaultdict(list)
     for i in order:
@@ -143,6 +148,11 @@ def _distinct(segments: Sequence[Segment], order: Sequence[int], max_similarity:
         for word in telling:
             holders[word].append(i)
         yield i
+
+
+def _bag(segment: Segment) -> frozenset[str]:
+    """Returns the words of a segment; of one that has only stop words, its text."""
+    return frozenset(words(segment.text)) or frozenset([segment.text.strip()])
 
 
 def _jaccard(one: frozenset[str], other: frozenset[str]) -> float:

@@ -237,8 +237,8 @@ _CLOSERS = re.compile(r"(?:[*_`)\]}»”’]+|</\w+>)(?:\s+|\Z)")
 _SENTENCE_END = re.compile(r"(?<=[.!?…؟।۔])[\"'”’)\]]*\s+|(?<=[。！？])[」』”’）]*")
 _CJK_END = re.compile(r"[。！？][」』”’）]*")
 _SUSPICIOUS = 300
-_MOST_AT_ONCE = 20_000
 """A longer sentence is cut once more by its punctuation: sentencex never cuts within quotes or brackets."""
+_MOST_AT_ONCE = 20_000
 
 
 class _SafeForSentencex(dict[int, int]):
@@ -305,7 +305,8 @@ def _early_ends(text: str) -> Iterator[int]:
     """Yields the end of a sentence in each so many characters: a quotation that never closes takes quadratic time."""
     start = 0
     while len(text) - start > _MOST_AT_ONCE:
-        ends = [match.end() for match in _SENTENCE_END.finditer(text, start, start + _MOST_AT_ONCE)]
+        found = (match.end() for match in _SENTENCE_END.finditer(text, start, start + _MOST_AT_ONCE))
+        ends = [end for end in found if end > start]  # after a full stop of Chinese, an end is found where one begins
         start = ends[-1] if ends else start + _MOST_AT_ONCE
         yield start
 

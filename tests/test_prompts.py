@@ -46,6 +46,8 @@ LIST = "- fruit\n  - apple\n  - pear\n- veg"
         (LIST, ["- fruit", "- pear"], "- fruit\n  - pear"),
         ("ports:\r\n  - 80\r\n\r\n  - 443", ["ports:", "- 80", "- 443"], "ports:\n  - 80\n\n  - 443"),
         ("- a\r- b\u2028- c", ["- a", "- b", "- c"], "- a\n- b\n- c"),
+        (" " * 250 + "one.\n" + " " * 250 + "two.", ["one.", "two."], "one.\ntwo."),
+        ("one.\n" + " " * 5000 + "two.", ["one.", "two."], "one.\n" + " " * 80 + "two."),
         ("One. Or\n  two. Three.", ["One.", "two.", "Three."], "One.\n  two. Three."),
     ],
 )

@@ -85,6 +85,19 @@ def test_near_copies_stay_dropped() -> None:
     assert [segment.text for segment in context.segments] == ["The river is long.", "It is wide."]
 
 
+def test_a_neighbour_whose_copy_is_not_kept() -> None:
+    """A neighbour stays when the sentence that it repeats stands nowhere in the prompt."""
+    one, other = Document("a", "The heading. Turn the red valve now."), Document("b", "The heading. Nothing else.")
+    pieces = (
+        Segment.of(one, 0, 12, 0.01),
+        Segment.of(one, 13, 36, 0.9),
+        Segment.of(other, 0, 12, 0.02),
+        Segment.of(other, 13, 26, 0.0),
+    )
+    (context,) = Selection(threshold=0.5, neighbours=1, max_similarity=0.8)([Context("q", (one, other), pieces)])
+    assert [segment.text for segment in context.segments] == ["The heading.", "Turn the red valve now."]
+
+
 def test_copies_without_words() -> None:
     """Sentences of nothing but stop words are copies when they are the same."""
     documents = (Document("a", "It was."), Document("b", "It was."), Document("c", "It is."))

@@ -176,6 +176,8 @@ def test_no_quadratic_time() -> None:
         "- \n" * 300_000,
         "A: " * 300_000,
         "\u201cHe said. " * 100_000,
+        "Read this\u3002 " + "some words without any end " * 3000,
+        "x" * 19_999 + "\u3002" + "y" * 30_000,
     ):
         assert sum(end - start for start, end in cut(value)) <= len(value)
 

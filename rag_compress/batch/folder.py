@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,6 +21,7 @@ from rag_compress.stores.files import as_os_errors, filesystem, is_remote
 from rag_compress.whole import written_whole
 
 _JOB = "_job"
+_TRIES, _PAUSE = 10, 0.02
 _RECORD = {"part", "file", "sha256", "digest", "tally"}
 
 
@@ -283,11 +285,12 @@ class JobFolder:
         """Raises `JobError` where another process holds such a lock."""
         for name in self._names(_JOB):
             if name.startswith("lock-") and name != f"lock-{self._name}" and concerns(name):
-                with self._lock(name):
+                with self._lock(name, probe=True):
                     pass
 
     @contextmanager
-    def _lock(self, name: str) -> Iterator[None]:
+    def _lock(self, name: str, *, probe: bool = False) -> Iterator[None]:
+        """Holds a lock; to probe one excludes nobody else who probes it."""
         if not isinstance(self._files, LocalFiles):
             yield
             return
@@ -301,10 +304,14 @@ class JobFolder:
             place.mkdir(parents=True, exist_ok=True)
             lock = (place / name).open("w")
         with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise JobError(f"{self.address}: another process is at work on it") from error
+            for tries_left in reversed(range(1 if probe else _TRIES)):
+                try:
+                    fcntl.flock(lock, (fcntl.LOCK_SH if probe else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+                    break
+                except OSError as error:
+                    if not tries_left:
+                        raise JobError(f"{self.address}: another process is at work on it") from error
+                    time.sleep(_PAUSE)  # one that probes is gone in no time
             yield
 
     def _names(self, folder: str) -> list[str]:

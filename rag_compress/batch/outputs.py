@@ -117,7 +117,8 @@ class FileOutput:
         """Returns the tally of a part without errors whose rows have not changed."""
         if record is None or record["digest"] != self.store.digest(part) or record["tally"]["errors"]:
             return None
-        if self.folder.content_as_left(record) is None:
+        content = self.folder.content_as_left(record)
+        if content is None or self._is_misplaced(content, part):
             return None
         return Tally.from_json(record["tally"])
 
@@ -153,6 +154,11 @@ class FileOutput:
             note = self.notes.of(content.content_hash(), tokens, replaced=True, **self._place(row))
             return Derived(in_place(row.fields[self.columns.text], value), note)
         return Derived(value, self.notes.of(content.content_hash(), tokens, **self._place(row)))
+
+    def _is_misplaced(self, content: bytes, part: Part) -> bool:
+        """Returns whether rows without an id are noted under other places than they have now."""
+        place = self._place(part.rows[0]) if part.rows else {}
+        return bool(place) and parse_note(next(self.store.decode(content)).note).get("row") != place["row"]
 
     def _place(self, row: Row) -> dict[str, str]:
         """Returns what a note says of a row without an id: its place in the store, which the file does not know."""

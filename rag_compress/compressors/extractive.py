@@ -85,16 +85,20 @@ class ExtractiveCompressor(Stage):
             ModelError: The scorer returned the wrong number of scores, or one that is not a number.
         """
         scored = self.score(batch)
-        return [self._finer(whole, kept) for whole, kept in zip(scored, self.selection(scored), strict=True)]
+        kept = list(self.selection(scored))
+        tight = {i: self._too_long(scored[i]) for i, context in enumerate(kept) if context.is_empty}
+        tight = {i: context for i, context in tight.items() if not context.is_empty}
+        in_parts = replace(self, splitter=fine_cut).score(list(tight.values())) if tight else []
+        for i, context in zip(tight, self.selection(in_parts), strict=True):
+            kept[i] = kept[i] if context.is_empty else context
+        return kept
 
-    def _finer(self, scored: Context, kept: Context) -> Context:
-        """Returns what is kept; where nothing is, for want of room, the best parts of the sentences that help."""
-        if not kept.is_empty:
-            return kept
+    def _too_long(self, scored: Context) -> Context:
+        """Returns the context with what would be kept without a budget, if a part of it fits; else with nothing."""
         [helpful] = replace(self.selection, max_tokens=None, max_ratio=None)([scored])
-        if all(len(fine_cut(segment.text)) == 1 for segment in helpful.segments):
-            return kept
-        return self.selection(replace(self, splitter=fine_cut).score([helpful]))[0]
+        parts = [Segment.of(document, *place) for document, places in pieces_of(helpful, fine_cut) for place in places]
+        [fitting] = self.selection([replace(helpful, segments=tuple(parts))])
+        return helpful if len(parts) > len(helpful.segments) and not fitting.is_empty else replace(helpful, segments=())
 
     def score(self, batch: Sequence[Context]) -> list[Context]:
         """Returns each context with every sentence kept and scored: what a sweep over selections starts from."""

@@ -9,6 +9,7 @@ import os
 import sqlite3
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -254,6 +255,32 @@ def test_one_number_of_shards_at_a_time(tmp_path: Path) -> None:
             run(source, out, shard=shard)
     with JobFolder(str(out), (1, 2)).locked():
         run(source, out, shard=(0, 2))
+
+
+def test_a_file_that_was_renamed(tmp_path: Path) -> None:
+    """Rows without an id are named by their place as it is now, in every part, and nothing is computed again."""
+    folder, out = tmp_path / "docs", tmp_path / "out"
+    folder.mkdir()
+    (folder / "a.jsonl").write_text("".join(f'{{"text": "{text}"}}\n' for text in TEXTS))
+    run(folder, out)
+    (folder / "a.jsonl").rename(folder / "b.jsonl")
+    assert run(folder, out).tally.fresh == 0
+    assert [row.id for row in results(JobFolder(str(out)))] == [f"b.jsonl:{i}" for i in range(1, 11)]
+
+
+def test_looking_at_locks_locks_nobody_out(tmp_path: Path) -> None:
+    """Shards that start together look at what another number of shards has left, and do not take each other for it."""
+    out = str(tmp_path)
+    with JobFolder(out, (0, 1)).locked():
+        pass
+
+    def often(shard: int) -> None:
+        for _ in range(300):
+            with JobFolder(out, (shard, 2)).locked():
+                pass
+
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(often, range(2)))
 
 
 def test_a_blank_question(tmp_path: Path) -> None:
