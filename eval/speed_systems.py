@@ -181,7 +181,7 @@ def exit_loop(threads: int) -> Run:
     _torch_threads(threads)
     shape = {"hidden_size": 2048, "num_attention_heads": 8, "num_key_value_heads": 1, "head_dim": 256}
     config = GemmaConfig(**shape, intermediate_size=16384, num_hidden_layers=1, pad_token_id=0)
-    folder = _random_model("gemma-2b-it", GemmaForCausalLM, config, dtype="bfloat16", more_tokens=["Yes", "No"])
+    folder = _random_model("gemma-2b-it", GemmaForCausalLM, config, more_tokens=["Yes", "No"])
     return _compressing(Exit(folder, adapter=None, dtype="float32"), 0.5)
 
 
@@ -251,20 +251,17 @@ def _random_model(
     kind: Any,
     config: Any,
     *,
-    dtype: str = "float32",
     sentencepiece: bool = False,
     more_tokens: Sequence[str] = (),
 ) -> str:
     """Writes a model with random weights and its tokenizer into a folder of this name; returns the folder."""
-    import torch
-
     _FOLDERS.append(tempfile.TemporaryDirectory())
     folder = Path(_FOLDERS[-1].name) / name
     tokenizer = _sentencepiece_tokenizer() if sentencepiece else _wordpiece_tokenizer()
     tokenizer.add_tokens(list(more_tokens))
     tokenizer.save_pretrained(folder)
     config.vocab_size = len(tokenizer)
-    kind(config).to(getattr(torch, dtype)).save_pretrained(folder)
+    kind(config).save_pretrained(folder)
     return str(folder)
 
 

@@ -112,12 +112,12 @@ def _files_of(folder: str) -> Iterator[Path | DocumentError]:
     seen: set[str] = set()
     found: list[Path] = []
     for place, folders, names in os.walk(folder, followlinks=True, onerror=report):
-        is_ours = place != folder and _is_ours(place, folders)
-        is_new = os.path.realpath(place) not in seen and not is_ours
-        folders[:] = [name for name in folders if not name.startswith(".")] if is_new else []
-        if is_new:
+        real = os.path.realpath(place)
+        is_read = real not in seen and (place == folder or not _is_ours(place, folders))
+        folders[:] = [name for name in folders if not name.startswith(".")] if is_read else []
+        if is_read:
             found.extend(Path(place, name) for name in names if not name.startswith("."))
-        seen.add(os.path.realpath(place))
+        seen.add(real)
     yield from problems
     text = [file for file in found if file.suffix.lower() in TEXT_SUFFIXES or _holds_lines(file)]
     yield from (DocumentError(f"{file}: is a link to nothing") for file in sorted(text) if _is_broken(file))

@@ -61,6 +61,11 @@ class Selection(Stage):
         """Returns each context with its best segments kept and the others added to `dropped`."""
         return [self._select(context) for context in batch]
 
+    @property
+    def without_budget(self) -> Selection:
+        """The same choice with all the room that it wants."""
+        return replace(self, max_tokens=None, max_ratio=None)
+
     def _select(self, context: Context) -> Context:
         segments = context.segments
         order = sorted(range(len(segments)), key=lambda i: rank_key(segments[i], i))

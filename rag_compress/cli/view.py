@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import replace
 from itertools import groupby
 from typing import Any, TypeVar
 
@@ -110,7 +109,7 @@ def working(description: str) -> Iterator[None]:
 
 def _helps(context: Context, selection: Selection) -> bool:
     """Returns whether a piece would have been kept without a budget."""
-    [context] = replace(selection, max_tokens=None, max_ratio=None)([reopen(context)])
+    [context] = selection.without_budget([reopen(context)])
     return not context.is_empty
 
 

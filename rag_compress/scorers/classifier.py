@@ -322,5 +322,9 @@ def _put_together(reading: Reading, outputs: Iterator[Output]) -> Evidence:
 
 def _probabilities(weights: Sequence[float], rows: NDArray[np.float64]) -> NDArray[np.float32]:
     """Returns float32 `(rows,)` from the weights of a logistic regression, the bias first."""
-    logits = weights[0] + rows @ np.array(weights[1:])
+    return sigmoid(weights[0] + rows @ np.array(weights[1:]))
+
+
+def sigmoid(logits: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Returns float32 probabilities of log-odds."""
     return np.asarray(1 / (1 + np.exp(np.clip(-logits, -60, 60))), dtype=np.float32)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from rag_compress.checks import check_number
 from rag_compress.errors import ModelError
 from rag_compress.models.protocols import Passage, SentenceScorer
+from rag_compress.scorers.classifier import sigmoid
 
 _CERTAIN = 1e-6
 """No probability is nearer to 0 or 1 than this, so that the other scorer is always heard."""
@@ -63,5 +64,4 @@ class EnsembleScorer:
                 f"{self.scorer!r:.200} returned scores that are no probabilities: {own.min()} to {own.max()}"
             )
         own = own.clip(_CERTAIN, 1 - _CERTAIN)
-        odds = np.log(own) - np.log1p(-own) + self.weight * (np.asarray(others, np.float64) - self.center)
-        return np.asarray(1 / (1 + np.exp(np.clip(-odds, -60, 60))), np.float32)
+        return sigmoid(np.log(own) - np.log1p(-own) + self.weight * (np.asarray(others, np.float64) - self.center))
