@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import cycle
+from itertools import accumulate, cycle
 from pathlib import Path
 from typing import Any
 
@@ -42,14 +42,17 @@ def plot_sets(curves: Mapping[str, Curves], shares: Sequence[float], file: Path,
 
 
 def plot_mean(curves: Curves, shares: Sequence[float], file: Path, title: str) -> None:
-    """Writes one plot; its legend lists the systems from the highest curve to the lowest."""
+    """Writes one plot; each curve has its name at its end."""
     figure, axis = plt.subplots(figsize=(6.4, 4.2))
-    best_first = dict(sorted(curves.items(), key=lambda curve: -sum(curve[1])))
-    _draw(axis, best_first, shares, _colours(set(curves)))
+    colours = _colours(set(curves))
+    _draw(axis, curves, shares, colours)
+    ends = _apart({name: values[-1] for name, values in curves.items()}, 4.6)
+    for name, height in ends.items():
+        place = (100 * shares[-1], height)
+        axis.annotate(name, place, (7, 0), textcoords="offset points", va="center", fontsize=9, color=colours[name])
     axis.set_title(title, fontsize=11)
     axis.set_xlabel("words kept, %")
     axis.set_ylabel("evidence sentences kept, %")
-    axis.legend(frameon=False, loc="lower right")
     figure.tight_layout()
     _save(figure, file)
 
@@ -71,23 +74,33 @@ def plot_bars(groups: Mapping[str, Mapping[str, float]], label: str, file: Path)
 
 
 def plot_speed(rates: Mapping[str, float], qualities: Mapping[str, float], file: Path) -> None:
-    """Writes speed against quality; systems whose quality is not known stand at the bottom."""
+    """Writes speed against quality; systems whose quality is not known stand below, each on a line of its own."""
     figure, axis = plt.subplots(figsize=(7.2, 4.4))
-    bottom = min(qualities.values(), default=0) - 8
+    bottom = min(qualities.values(), default=0) - 3
+    unknown = sorted((name for name in rates if name not in qualities), key=lambda name: -rates[name])
+    heights = {name: bottom - 1.6 * place for place, name in enumerate(unknown)} | dict(qualities)
     for name, rate in rates.items():
         known = name in qualities
-        height = qualities.get(name, bottom)
-        axis.plot(rate, height, "o" if known else "x", color="#4c78a8" if known else "#9aa0a6")
-        axis.annotate(
-            name, (rate, height), xytext=(4, 6), textcoords="offset points", fontsize=8, rotation=0 if known else 40
-        )
+        axis.plot(rate, heights[name], "o" if known else "x", color="#4c78a8" if known else "#9aa0a6")
+        axis.annotate(name, (rate, heights[name]), (7, 0), textcoords="offset points", va="center", fontsize=8)
+    axis.axhline(bottom + 1.5, color="#dddddd", linewidth=1)
     axis.set_xscale("log")
-    axis.set_ylim(bottom - 2, max(qualities.values(), default=0) + 6)
+    axis.set_xlim(min(rates.values()) / 2, max(rates.values()) * 5)
+    axis.set_ylim(min(heights.values()) - 1.5, max(heights.values()) + 3)
+    axis.set_yticks([tick for tick in axis.get_yticks() if bottom + 1.5 < tick < max(heights.values()) + 3])
     axis.set_xlabel("passages of 130 words a second")
     axis.set_ylabel("evidence kept in 20% of the words, mean of sets, %\n(crosses: not measured)", fontsize=9)
     axis.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
     _save(figure, file)
+
+
+def _apart(heights: Mapping[str, float], gap: float) -> dict[str, float]:
+    """Returns the heights of labels, those that would overlap moved up and down until there is a gap between them."""
+    names = sorted(heights, key=lambda name: heights[name])
+    up = list(accumulate((heights[name] for name in names), lambda last, height: max(height, last + gap)))
+    down = list(accumulate((heights[name] for name in names[::-1]), lambda last, height: min(height, last - gap)))
+    return {name: (high + low) / 2 for name, high, low in zip(names, up, down[::-1], strict=True)}
 
 
 def _colours(systems: set[str]) -> dict[str, str]:

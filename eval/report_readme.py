@@ -43,6 +43,7 @@ def _figures() -> Iterator[str]:
     yield f"Evidence sentences kept at a share of the words, mean over {len(curves)} test sets (%):\n"
     header = ["scorer", *(f"{100 * share:.0f}%" for share in SHARES)]
     yield table(header, [[name, *mean[system]] for system, name in _SYSTEMS.items() if system in mean])
+    yield "![Evidence kept against words kept, mean over the sets](eval/plots/evidence-mean.png)\n"
     yield from _retrieval()
     yield from _speed()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from eval import report_reader, report_speed
+from eval import plots, report_reader, report_speed
 from eval.reader import figures_of
 from eval.report_reader import reader_sections
 from eval.report_speed import speed_sections
@@ -72,3 +72,11 @@ def test_speed_is_reported_with_what_is_missing(tmp_path, monkeypatch):
     assert "or\n64% of that; 8% of the time" in text
     assert "| words | 130: 12.0, 260: 24.0 | 1.00 |" in text
     assert (tmp_path / "speed-quality.png").stat().st_size > 1000
+
+
+def test_labels_of_curves_do_not_overlap():
+    """Names at the ends of curves keep a gap and their order."""
+    moved = plots._apart({"a": 80.0, "b": 80.5, "c": 10.0}, gap=5)
+    assert moved["c"] == 10
+    assert moved["b"] - moved["a"] == pytest.approx(5)
+    assert sum(moved.values()) == pytest.approx(80 + 80.5 + 10, abs=0.6)
