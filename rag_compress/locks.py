@@ -1,10 +1,16 @@
-"""A lock that a forked process does not inherit held."""
+"""A lock that a forked process does not inherit held, and caches that load each thing once, whatever thread asks."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from functools import lru_cache, update_wrapper
 from threading import Lock
 from types import TracebackType
+from typing import Generic, ParamSpec, TypeVar
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 
 class ProcessLock:
@@ -25,3 +31,23 @@ class ProcessLock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._lock.release()
+
+
+class LoadOnce(Generic[_P, _T]):
+    """A function as `lru_cache` makes it, but two threads that ask for the same at once wait for one result."""
+
+    def __init__(self, load: Callable[_P, _T], maxsize: int) -> None:
+        self._cached = lru_cache(maxsize)(load)
+        self._lock = ProcessLock()
+        self.cache_clear, self.cache_info = self._cached.cache_clear, self._cached.cache_info
+        update_wrapper(self, load)
+
+    def __call__(self, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """Returns what the function returned for these arguments, now or before."""
+        with self._lock:
+            return self._cached(*args, **kwargs)  # type: ignore[arg-type]
+
+
+def load_once(maxsize: int) -> Callable[[Callable[_P, _T]], LoadOnce[_P, _T]]:
+    """Returns a decorator for functions that load a model: the `maxsize` used last are kept in the process."""
+    return lambda load: LoadOnce(load, maxsize)

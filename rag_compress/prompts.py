@@ -6,12 +6,13 @@ import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import groupby
 
 from rag_compress.budget import Part, fit
 from rag_compress.checks import check_count
 from rag_compress.errors import BudgetTooSmall, InvalidInput
-from rag_compress.tokens import Tokenizer, estimate_tokens, token_counter
+from rag_compress.tokens import TokenCounter, Tokenizer, estimate_tokens, token_counter
 from rag_compress.types import PLACEHOLDER, Context, Document, Prompt, Segment
 
 QUESTION_ANSWERING = """\
@@ -92,7 +93,7 @@ class PromptTemplate:
             raise InvalidInput("Messages are text, and this context holds soft tokens: use PromptTemplate.format")
         user = replace(self, template="{context}\n\nQuestion: {query}", empty="Question: {query}", max_tokens=None)
         if self.max_tokens is not None:
-            count = token_counter(self.tokenizer)
+            count = self.count_text
             left = self.max_tokens - count(system)
             base = count(system) + count(user.format(replace(context, segments=())).text)
             if base > self.max_tokens:
@@ -117,6 +118,11 @@ class PromptTemplate:
         order = sorted(range(len(context.segments)), key=lambda i: rank_key(context.segments[i], i))
         return choose(context, fit([[i] for i in order], self.parts(context), measure, self.max_tokens))
 
+    @cached_property
+    def count_text(self) -> TokenCounter:
+        """The counter of the tokenizer; raises as `token_counter` does."""
+        return token_counter(self.tokenizer)
+
     def render_context(self, context: Context) -> str:
         """Returns the sources alone, as they stand in the prompt; empty when nothing is kept."""
         return self.separator.join(self._sources(context))
@@ -126,7 +132,7 @@ class PromptTemplate:
         return self._size(context, self.render_context)
 
     def _size(self, context: Context, render: Callable[[Context], str]) -> int:
-        count = token_counter(self.tokenizer)
+        count = self.count_text
         if not context.is_soft:
             return count(render(context))
         text, placeholder = _marked(context, render)
@@ -135,7 +141,7 @@ class PromptTemplate:
 
     def parts(self, context: Context) -> list[Part]:
         """Returns about how many tokens each kept segment adds, and the header of its source."""
-        count = token_counter(self.tokenizer)
+        count = self.count_text
         documents = {document.id: document for document in context.documents}
         headers: dict[str, int] = {}
         parts = []

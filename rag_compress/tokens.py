@@ -9,6 +9,7 @@ import math
 import os
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
 from numbers import Integral
 from os import PathLike, fspath
@@ -35,14 +36,10 @@ def token_counter(tokenizer: Tokenizer) -> TokenCounter:
     """
     if isinstance(tokenizer, str | PathLike):
         return _counter_by_name(fspath(tokenizer))
-    if hasattr(tokenizer, "encode_ordinary"):  # tiktoken
-        return _checked(lambda text: len(tokenizer.encode_ordinary(text)))
     if hasattr(tokenizer, "no_truncation"):  # tokenizers
         tokenizer = _untruncated(tokenizer)
-    if hasattr(tokenizer, "encode"):
-        return _checked(lambda text: _encoded_length(tokenizer.encode(text, add_special_tokens=False)))
-    if callable(tokenizer):
-        return _checked(tokenizer)
+    if callable(tokenizer) or hasattr(tokenizer, "encode"):
+        return _Counter(tokenizer)
     raise InvalidInput(f"A tokenizer must be a callable, a path, a name or a tokenizer object, not {tokenizer!r:.80}")
 
 
@@ -79,14 +76,25 @@ def _cost(run: str) -> int:
     return 1
 
 
-def _checked(count: Callable[[str], int]) -> TokenCounter:
-    def checked(text: str) -> int:
-        tokens: object = count(without_surrogates(text))
+@dataclass(frozen=True)
+class _Counter:
+    """A `TokenCounter` of a tokenizer object or a counter; no closure, so that what holds it can be pickled."""
+
+    tokenizer: Any
+
+    def __call__(self, text: str) -> int:
+        tokens: object = self._count(without_surrogates(text))
         if isinstance(tokens, bool) or not isinstance(tokens, Integral) or tokens < 0:
             raise ModelError(f"A token counter must return an integer of at least 0, not {tokens!r:.80}")
         return int(tokens)
 
-    return checked
+    def _count(self, text: str) -> Any:
+        if hasattr(self.tokenizer, "encode_ordinary"):  # tiktoken
+            return len(self.tokenizer.encode_ordinary(text))
+        if hasattr(self.tokenizer, "encode"):
+            encoding = self.tokenizer.encode(text, add_special_tokens=False)
+            return len(getattr(encoding, "ids", encoding))
+        return self.tokenizer(text)
 
 
 SURROGATE = re.compile("[\ud800-\udfff]")
@@ -96,10 +104,6 @@ SURROGATE = re.compile("[\ud800-\udfff]")
 def without_surrogates(text: str) -> str:
     """Returns the text with U+FFFD, one for one, in place of lone surrogates."""
     return text if text.isascii() else SURROGATE.sub("\ufffd", text)
-
-
-def _encoded_length(encoding: Any) -> int:
-    return len(getattr(encoding, "ids", encoding))
 
 
 @lru_cache(maxsize=8)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from rag_compress.locks import ProcessLock
+from rag_compress.locks import ProcessLock, load_once
 
 
 def test_it_excludes_threads() -> None:
@@ -48,3 +50,20 @@ def test_a_forked_child_finds_it_free() -> None:
     done.set()
     thread.join()
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+
+
+def test_a_model_is_loaded_once() -> None:
+    """Threads that ask for the same at once wait for one result; cleared, it is loaded anew."""
+    loaded = []
+
+    @load_once(maxsize=2)
+    def load(name: str) -> str:
+        time.sleep(0.02)
+        loaded.append(name)
+        return name.upper()
+
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(load, ["a"] * 4)) == ["A"] * 4
+    assert loaded == ["a"]
+    load.cache_clear()
+    assert (load("a"), loaded) == ("A", ["a", "a"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 
 from rag_compress import Context, Document, PromptTemplate, Segment, Span
@@ -22,6 +24,13 @@ def test_sources_keep_their_numbers_and_titles() -> None:
     assert PromptTemplate().render_context(kept) == "[2] Bread is baked."
     whole = Context.whole("q", [RIVERS, BREAD])
     assert PromptTemplate().render_context(whole) == f"[1] Rivers\n{RIVERS.text}\n\n[2] {BREAD.text}"
+
+
+def test_the_tokenizer_is_prepared_once() -> None:
+    """A budget counts many times; a template that has counted can still be pickled, as processes need."""
+    template = PromptTemplate(tokenizer=len)
+    assert template.count_text is template.count_text
+    assert pickle.loads(pickle.dumps(template)).count_text("four") == template.count_text("four") == 4  # noqa: S301
 
 
 def test_gaps() -> None:

@@ -14,7 +14,7 @@ from rag_compress.errors import InvalidInput, MissingExtra, ModelError
 from rag_compress.prompts import PromptTemplate, join_segments
 from rag_compress.stages import Stage
 from rag_compress.stores.protocol import Value
-from rag_compress.tokens import TokenCounter, estimate_tokens, token_counter
+from rag_compress.tokens import estimate_tokens, token_counter
 from rag_compress.types import Context, Segment
 
 BATCH_ROWS, BATCH_CHARACTERS = 64, 500_000
@@ -77,10 +77,6 @@ class Worker:
         return PromptTemplate(source="{title}\n{text}", tokenizer=tokenizer)
 
     @cached_property
-    def _count(self) -> TokenCounter:
-        return token_counter(self._template.tokenizer)
-
-    @cached_property
     def _needs_query(self) -> bool:
         return find_method(self.method).needs_query
 
@@ -113,7 +109,7 @@ class Worker:
         return Outcome(texts if row.listed else texts[0], (self._size(row), self._size(kept)))
 
     def _size(self, row: Input) -> int:
-        return self._count(self._template.render_context(row.context()))
+        return self._template.count_text(self._template.render_context(row.context()))
 
 
 def _texts(context: Context) -> list[str]:

@@ -20,7 +20,6 @@ from rag_compress.models.protocols import Summarizer, Summary
 from rag_compress.prompts import PromptTemplate, join_segments
 from rag_compress.selection import Selection
 from rag_compress.stages import Stage
-from rag_compress.tokens import token_counter
 from rag_compress.types import Context, Segment, Span
 from rag_compress.words import words
 
@@ -117,7 +116,7 @@ class AbstractiveCompressor(Stage):
         pieces = [Segment.of(document, start, end) for document, offsets in groups for start, end in offsets]
         if not pieces:
             return []
-        count = token_counter(self.template.tokenizer)
+        count = self.template.count_text
         sizes = [max(1, count(piece.text)) for piece in pieces]
         whole = replace(context, segments=tuple(pieces), dropped=())
         chunks = self._chunking.cut(pieces, sizes)
@@ -205,7 +204,7 @@ class AbstractiveCompressor(Stage):
     def _with_keywords(self, part: _Part, kept: list[Segment], notes: Counter[str]) -> _Written:
         pieces = part.context.segments
         wanted = set(keywords([piece.text for piece in pieces], self.keywords)) if self.keywords else set()
-        count = token_counter(self.template.tokenizer)
+        count = self.template.count_text
         room = part.budget - count(" ".join(segment.text for segment in kept))
         while lost := wanted - {word for segment in kept for word in words(segment.text)}:
             fitting = [p for p in pieces if count(p.text) < room and lost & set(words(p.text))]
@@ -251,7 +250,7 @@ class AbstractiveCompressor(Stage):
     def _is_long(self, draft: _Draft) -> bool:
         if self.max_tokens is None or not draft.segments or any(w.stood_in for w in draft.written):
             return False
-        count = token_counter(self.template.tokenizer)
+        count = self.template.count_text
         rendered = self.template.render_context(replace(draft.whole, segments=draft.segments))
         return count(rendered) > self.max_tokens and count(draft.text) <= self._chunking.max_tokens
 
@@ -293,7 +292,7 @@ class AbstractiveCompressor(Stage):
         """Yields the sentences that are more than their chunk's share."""
         if len(draft.written) != len(draft.parts):  # written again as a whole
             return
-        count = token_counter(self.template.tokenizer)
+        count = self.template.count_text
         for part, written in zip(draft.parts, draft.written, strict=True):
             room = part.budget
             for segment in written.segments:
@@ -308,12 +307,12 @@ class AbstractiveCompressor(Stage):
         return "" if self._is_shorter(fitted, before) else "longer than its input"
 
     def _limit(self, context: Context) -> int:
-        size = token_counter(self.template.tokenizer)(self.template.render_context(context))
+        size = self.template.count_text(self.template.render_context(context))
         return size if self.max_tokens is None else min(size, self.max_tokens)
 
     def _is_shorter(self, after: Context, before: Context) -> bool:
         new, old = self.template.render_context(after), self.template.render_context(before)
-        count = token_counter(self.template.tokenizer)
+        count = self.template.count_text
         return len(new) <= len(old) and count(new) <= count(old)
 
 

@@ -22,7 +22,6 @@ from rag_compress.prompts import BACKGROUND, PromptTemplate, join_segments, rank
 from rag_compress.retrievers.index_folder import indexed_text
 from rag_compress.stages import Stage
 from rag_compress.text import cut
-from rag_compress.tokens import token_counter
 from rag_compress.types import Context, Document, Segment, Span
 
 XRAG = PromptTemplate(template=BACKGROUND, source="{text}", separator=" ")
@@ -86,7 +85,7 @@ class ProjectorCompressor(Stage):
     def _sources(self, context: Context) -> Iterator[_Source]:
         """Yields what is kept of each document, in prompt order, without what is blank."""
         documents = {document.id: document for document in context.documents}
-        count = token_counter(self.template.tokenizer)
+        count = self.template.count_text
         for ids, segments in _by_document(context.segments).items():
             document = documents.get(ids[0]) if len(ids) == 1 else None
             text = join_segments(document, segments)
@@ -97,7 +96,7 @@ class ProjectorCompressor(Stage):
 
     def _pieces(self, document: Document | None, segments: Sequence[Segment], text: str) -> Iterator[_Piece]:
         """Yields a document whole with its embedding, or what is kept of it in pieces without one."""
-        count = token_counter(self.template.tokenizer)
+        count = self.template.count_text
         spans = tuple(span for segment in segments for span in segment.spans)
         title = document.title if document else ""
         if count(text) <= self.piece_tokens:

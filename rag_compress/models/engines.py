@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from rag_compress.cores import threads
 from rag_compress.errors import InvalidInput, MissingExtra, ModelError
+from rag_compress.locks import load_once
 from rag_compress.models.onnx import has_provider, new_session, open_session, runtime
 from rag_compress.models.windows import Window
 
@@ -41,7 +42,7 @@ class Engine(Protocol):
         ...
 
 
-@lru_cache(maxsize=8)
+@load_once(maxsize=8)
 def load_engine(folder: Path, device: Device, workers: int | None = None) -> Engine:
     """Returns the engine for a folder with `model.int8.onnx`, one for each process.
 

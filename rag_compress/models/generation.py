@@ -6,12 +6,11 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from rag_compress.errors import InvalidInput, MissingExtra, ModelError
-from rag_compress.locks import ProcessLock
+from rag_compress.locks import load_once
 from rag_compress.models.instructions import messages, read_reply
 from rag_compress.models.protocols import Summary
 from rag_compress.models.spelling import copied_text
@@ -24,8 +23,6 @@ FLAN = "{documents}\n\nSummarize only what helps to answer the question: {query}
 PLAIN = "{documents}"
 """For models that were trained without questions, such as BART on news."""
 SETTINGS = "summarizer.json"
-
-_LOADING = ProcessLock()
 
 
 @dataclass(frozen=True)
@@ -202,13 +199,8 @@ class _Loaded:
         return copied_text(source, encoding["offset_mapping"], encoding["input_ids"], ids)
 
 
+@load_once(maxsize=2)
 def _load(kind: str, model: str, device: str | None) -> _Loaded:
-    with _LOADING:  # lru_cache alone would let two threads load the same model twice
-        return _load_once(kind, model, device)
-
-
-@lru_cache(maxsize=2)
-def _load_once(kind: str, model: str, device: str | None) -> _Loaded:
     try:
         import torch
         import transformers
@@ -221,9 +213,23 @@ def _load_once(kind: str, model: str, device: str | None) -> _Loaded:
     try:
         network = getattr(transformers, kind).from_pretrained(model, dtype=dtype).to(device).eval()
         side = "right" if network.config.is_encoder_decoder else "left"
-        tokenizer = transformers.AutoTokenizer.from_pretrained(model, padding_side=side, truncation_side=side)
+        tokenizer = tokenizer_as_saved(model, padding_side=side, truncation_side=side)
     except (OSError, ValueError, KeyError) as error:
         raise InvalidInput(f"Cannot load the summarizer {model!r}: {error}") from error
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return _Loaded(torch, network, tokenizer)
+
+
+def tokenizer_as_saved(name: str, **options: Any) -> Any:
+    """Returns the transformers tokenizer of a model, by name or folder, with the rules that it was saved with.
+
+    For some architectures, Qwen2 among them, transformers 5 puts one of its own in the place of a plain tokenizer.json,
+    with other rules: the same text becomes other tokens than the model was trained on, without a word.
+    """
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+    from transformers.models.auto.tokenization_auto import get_tokenizer_config
+
+    saved = get_tokenizer_config(name).get("tokenizer_class")
+    plain = saved in ("TokenizersBackend", "PreTrainedTokenizerFast")
+    return (PreTrainedTokenizerFast if plain else AutoTokenizer).from_pretrained(name, **options)

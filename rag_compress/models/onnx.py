@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from rag_compress.errors import InvalidInput, MissingExtra, ModelError
-from rag_compress.locks import ProcessLock
-
-_OPENING = ProcessLock()
+from rag_compress.locks import load_once
 
 
+@load_once(maxsize=8)
 def open_session(path: str | Path) -> Any:
     """Returns the `onnxruntime.InferenceSession` of a graph on the CPU, opened once for each process.
 
@@ -23,13 +21,9 @@ def open_session(path: str | Path) -> Any:
         InvalidInput: There is no such file.
         ModelError: The file is not a graph that onnxruntime can run.
     """
-    with _OPENING:  # lru_cache alone would let two threads open the same graph twice
-        return _open(str(path))
-
-
-def forget_sessions() -> None:
-    """Lets every graph be opened anew: after a file was written again."""
-    _open.cache_clear()
+    if not Path(path).is_file():
+        raise InvalidInput(f"There is no model file {path}")
+    return new_session(str(path))
 
 
 def has_provider(provider: str) -> bool:
@@ -39,13 +33,6 @@ def has_provider(provider: str) -> bool:
         MissingExtra: onnxruntime is not installed.
     """
     return provider in runtime(provider).get_available_providers()
-
-
-@lru_cache(maxsize=8)
-def _open(path: str) -> Any:
-    if not Path(path).is_file():
-        raise InvalidInput(f"There is no model file {path}")
-    return new_session(path)
 
 
 def new_session(

@@ -16,14 +16,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rag_compress.errors import InvalidInput, MissingExtra
+from rag_compress.models.generation import tokenizer_as_saved
 from rag_compress.models.projector import MlpProjector
 from rag_compress.tokens import without_surrogates
 from rag_compress.types import Prompt
 
 try:
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
-    from transformers.models.auto.tokenization_auto import get_tokenizer_config
+    from transformers import AutoModelForCausalLM
 except ImportError as error:
     raise MissingExtra("transformers", "torch", "An LLM that reads soft tokens") from error
 
@@ -74,7 +74,7 @@ class SoftPromptLLM:
         dtype = dtype or (torch.float32 if device == "cpu" else "auto")
         try:
             model = AutoModelForCausalLM.from_pretrained(name, dtype=dtype).to(device).eval()
-            return cls(model, _tokenizer(name), chat, name=name)
+            return cls(model, tokenizer_as_saved(name), chat, name=name)
         except (OSError, ValueError, KeyError) as error:
             raise InvalidInput(f"Cannot load the LLM {name!r}: {error}") from error
 
@@ -176,14 +176,3 @@ class SoftPromptLLM:
     def request(self, prompt: Prompt, **options: Any) -> dict[str, Any]:
         """Returns the body of a request to `/v1/completions`; `options` such as `max_tokens` stand beside it."""
         return {"model": self.name, "prompt_embeds": self.prompt_embeds(prompt), **options}
-
-
-def _tokenizer(name: str) -> Any:
-    """Returns the tokenizer as it was saved.
-
-    For some architectures, Qwen2 among them, transformers 5 puts one of its own in the place of a plain tokenizer.json,
-    with other rules: the same text becomes other tokens than the model was trained on, without a word.
-    """
-    saved = get_tokenizer_config(name).get("tokenizer_class")
-    plain = saved in ("TokenizersBackend", "PreTrainedTokenizerFast")
-    return (PreTrainedTokenizerFast if plain else AutoTokenizer).from_pretrained(name)

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rag_compress.errors import InvalidInput, MissingExtra
-from rag_compress.locks import ProcessLock
+from rag_compress.locks import load_once
 from rag_compress.models.protocols import Encoder
 from rag_compress.tokens import without_surrogates
-
-_LOADING = ProcessLock()
 
 
 @dataclass(frozen=True)
@@ -91,13 +88,8 @@ def _mean(vectors: NDArray[np.float32], windows: Sequence[str]) -> NDArray[np.fl
     return np.asarray(np.average(vectors, axis=0, weights=[max(1, len(window)) for window in windows]))
 
 
+@load_once(maxsize=4)
 def _load(model: str, device: str | None) -> Any:
-    with _LOADING:  # lru_cache alone would let two threads load the same model twice
-        return _load_once(model, device)
-
-
-@lru_cache(maxsize=4)
-def _load_once(model: str, device: str | None) -> Any:
     try:
         from sentence_transformers import SentenceTransformer
     except ImportError as error:

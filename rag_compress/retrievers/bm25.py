@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol, get_args
 
 import bm25s
 import numpy as np
@@ -34,8 +34,8 @@ Backend = Literal["bm25s", "rank-bm25"]
 _KIND = "bm25"
 
 
-class BM25Scores(Protocol):
-    """A backend: BM25 scores of all documents for one query."""
+class BM25Backend(Protocol):
+    """BM25 scores of all documents for one query; one of your own ranks, but cannot be saved."""
 
     def scores(self, query: Sequence[str]) -> NDArray[np.float32]:
         """Returns float32 `(documents,)`; 0 where a document shares no word with the query."""
@@ -63,7 +63,7 @@ class BM25Retriever(Retriever):
     """
 
     documents: tuple[Document, ...] = field(repr=False)
-    index: BM25Scores
+    index: BM25Backend
     k: int = 10
 
     @classmethod
@@ -101,13 +101,21 @@ class BM25Retriever(Retriever):
         return [self._rank(words(query), k) for query in queries]
 
     def save(self, folder: str | PathLike[str]) -> None:
-        """Writes the index to a folder, in one step."""
+        """Writes the index to a folder, in one step.
+
+        Raises:
+            InvalidInput: The backend is none of the library's, so that `load` would not know it.
+        """
+        backend = getattr(self.index, "name", None)
+        if backend not in get_args(Backend):
+            name, known = type(self.index).__name__, " and ".join(get_args(Backend))
+            raise InvalidInput(f"An index of {name} could not be loaded again: only those of {known} are saved")
 
         def save(data: Path) -> None:
             write_documents(data / "documents.jsonl", self.documents)
             self.index.save(data)
 
-        write_index(folder, _KIND, {"k": self.k, "backend": _backend_of(self.index)}, save)
+        write_index(folder, _KIND, {"k": self.k, "backend": backend}, save)
 
     @classmethod
     def load(cls, folder: str | PathLike[str]) -> BM25Retriever:
@@ -134,6 +142,7 @@ class BM25Retriever(Retriever):
 class Bm25s:
     """The backend bm25s: scores are computed when indexing, so that a query only adds them up."""
 
+    name: ClassVar[Backend] = "bm25s"
     index: Any = field(repr=False)
     method: Method = "lucene"
 
@@ -179,7 +188,3 @@ def _scale_to_okapi(index: Any, epsilon: float = 0.25) -> None:
     wanted = np.where(wanted < 0, epsilon * wanted.mean(), wanted)
     wanted = np.where(wanted == 0, WORTHLESS, wanted)
     index.scores["data"] = (index.scores["data"] * np.repeat(wanted / used, having.astype(int))).astype(np.float32)
-
-
-def _backend_of(index: BM25Scores) -> Backend:
-    return "bm25s" if isinstance(index, Bm25s) else "rank-bm25"

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from rag_compress.retrievers.ranking import WORTHLESS
 class RankBM25:
     """`rank_bm25.BM25Okapi`. It keeps no file format, so `save` writes the words and `load` indexes them again."""
 
+    name: ClassVar = "rank-bm25"
     index: Any = field(repr=False)
     corpus: list[list[str]] = field(repr=False)
 

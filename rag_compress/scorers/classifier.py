@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from hashlib import blake2b
 from importlib.util import find_spec
 from itertools import groupby
@@ -18,9 +17,9 @@ from numpy.typing import NDArray
 
 from rag_compress.checks import check_count
 from rag_compress.errors import InvalidInput
-from rag_compress.locks import ProcessLock
+from rag_compress.locks import ProcessLock, load_once
 from rag_compress.models.engines import Device, Engine, Output, load_engine
-from rag_compress.models.onnx import forget_sessions
+from rag_compress.models.onnx import open_session
 from rag_compress.models.protocols import Passage
 from rag_compress.models.windows import Reading, WindowCutter, load_tokenizer, pool
 from rag_compress.scorers.lexical import LexicalScorer
@@ -67,11 +66,6 @@ class ClassifierScorer:
             check_count("workers", self.workers, 1)
         if self.device not in get_args(Device):
             raise InvalidInput(f"device must be {', '.join(get_args(Device))}, not {self.device!r:.80}")
-
-    @classmethod
-    def bundled(cls) -> ClassifierScorer:
-        """Returns the scorer with the weights that come with the library; it needs no network."""
-        return cls()
 
     @classmethod
     def is_available(cls) -> bool:
@@ -128,17 +122,17 @@ class ClassifierScorer:
 
     def _remembered(self, pairs: Sequence[tuple[str, Passage]]) -> list[Evidence]:
         """Returns what the model says of each pair, reading only those that it does not remember."""
-        keys = [_key(self, *pair) for pair in pairs]
+        keys, memory = [_key(*pair) for pair in pairs], _memory(self)
         with _REMEMBERING:
-            known = {key: _MEMORY[key] for key in keys if key in _MEMORY}
+            known = {key: memory[key] for key in keys if key in memory}
         new = {key: pair for key, pair in zip(keys, pairs, strict=True) if key not in known}
         known |= dict(zip(new, self._read(list(new.values())), strict=True))
         with _REMEMBERING:
             for key in keys:
-                _MEMORY.pop(key, None)
-                _MEMORY[key] = known[key]
-            while len(_MEMORY) > self.memory:
-                _MEMORY.pop(next(iter(_MEMORY)))
+                memory.pop(key, None)
+                memory[key] = known[key]
+            while len(memory) > self.memory:
+                memory.pop(next(iter(memory)))
         return [known[key] for key in keys]
 
     @property
@@ -150,14 +144,18 @@ class ClassifierScorer:
         return load_engine(_folder(self.folder), self.device, self.workers)
 
 
-_MEMORY: dict[bytes, Evidence] = {}
-"""The logits of passages read lately, the latest last."""
 _REMEMBERING = ProcessLock()
 
 
-def _key(scorer: ClassifierScorer, query: str, passage: Passage) -> bytes:
-    """Returns what tells a reading from all others."""
-    what = repr((scorer.folder, scorer.device, query, passage.title, passage.text, list(passage.sentences)))
+@load_once(maxsize=4)
+def _memory(_: ClassifierScorer) -> dict[bytes, Evidence]:
+    """Returns the logits of the passages that a scorer, or one equal to it, read lately, the latest last."""
+    return {}
+
+
+def _key(query: str, passage: Passage) -> bytes:
+    """Returns what tells a reading from a scorer's others."""
+    what = repr((query, passage.title, passage.text, list(passage.sentences)))
     return blake2b(what.encode(errors="surrogatepass"), digest_size=16).digest()
 
 
@@ -285,12 +283,12 @@ class _Model:
 def forget_loaded() -> None:
     """Lets every classifier be loaded anew on its next use: after its files were written again."""
     _load.cache_clear()
-    _MEMORY.clear()
+    _memory.cache_clear()
     load_engine.cache_clear()
-    forget_sessions()
+    open_session.cache_clear()
 
 
-@lru_cache(maxsize=4)
+@load_once(maxsize=4)
 def _load(folder: str | None) -> _Model:
     path = _folder(folder)
     try:

@@ -18,6 +18,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 from tiny_seq2seq import write_llama  # noqa: E402
 
+from rag_compress.models.generation import tokenizer_as_saved  # noqa: E402
 from rag_compress.models.soft_prompts import SoftPromptLLM  # noqa: E402
 
 HIDDEN = 32
@@ -157,3 +158,4 @@ def test_the_tokenizer_that_was_saved(tmp_path: Path) -> None:
     Qwen2ForCausalLM(Qwen2Config(vocab_size=3, num_key_value_heads=1, **sizes)).save_pretrained(tmp_path)
     llm = SoftPromptLLM.load(str(tmp_path), "cpu", chat=False)
     assert llm.token_ids(Prompt("River LOIRE")) == [2, 1]
+    assert tokenizer_as_saved(str(tmp_path), padding_side="left")("River LOIRE")["input_ids"] == [2, 1]

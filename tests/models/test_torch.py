@@ -92,9 +92,9 @@ def test_recomp(bert: str) -> None:
 def test_the_model_is_loaded_once(bert: str) -> None:
     """Encoders of the same model share it, whatever their other parameters."""
     SentenceTransformerEncoder(bert, prefix="query: ").encode(["a"])
-    before = encoders._load_once.cache_info().misses
+    before = encoders._load.cache_info().misses
     SentenceTransformerEncoder(bert, normalize=False).encode(["a"])
-    assert encoders._load_once.cache_info().misses == before
+    assert encoders._load.cache_info().misses == before
 
 
 @needs_torch

@@ -69,9 +69,9 @@ def test_nothing_is_loaded_before_the_first_use(module, made):
 import sys
 from rag_compress.pipelines.{module} import {made}
 {made}()
-from rag_compress.models.onnx import _open
+from rag_compress.models.onnx import open_session
 heavy = {{"torch", "transformers", "sentence_transformers", "onnxruntime", "tokenizers"}}
-print(*heavy & set(sys.modules), _open.cache_info().misses)
+print(*heavy & set(sys.modules), open_session.cache_info().misses)
 """
     assert run(code).split() == ["0"]
 

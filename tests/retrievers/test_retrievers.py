@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from rag_compress import BM25Retriever, DenseRetriever, Document, FeedbackRetriever, HybridRetriever, Retriever
 from rag_compress.errors import DamagedIndex, IncompatibleIndex, IndexFolderError, InvalidInput
@@ -42,6 +43,21 @@ ROWS: dict[str, Build] = {
     "feedback both": lambda d: FeedbackRetriever.from_documents(d, ENCODER, interpolate="both"),
 }
 every_row = pytest.mark.parametrize("build", ROWS.values(), ids=ROWS.keys())
+
+
+def test_a_backend_of_ones_own_is_not_saved(tmp_path: Path) -> None:
+    """It ranks; saved, it would be an index that nothing can load."""
+
+    class Backend:
+        def scores(self, _: Sequence[str]) -> NDArray[np.float32]:
+            return np.arange(len(DOCUMENTS), dtype=np.float32)
+
+        def save(self, folder: Path) -> None: ...
+
+    retriever = BM25Retriever(tuple(DOCUMENTS), Backend())
+    assert retriever.run("which?").documents[0].id == "odd"
+    with pytest.raises(InvalidInput, match="only those of bm25s and rank-bm25 are saved"):
+        retriever.save(tmp_path / "index")
 
 
 @every_row

@@ -128,6 +128,9 @@ def test_what_was_read_is_remembered(scorer: ClassifierScorer, monkeypatch: pyte
     assert read == [3, 3, 1]
     remembering.relevance(["which?"], [group])
     assert read[3:] == [1]
+    replace(scorer, memory=1).score(["which?"], [group])
+    remembering.score(["which?"], [group])
+    assert read[4:] == [3], "another scorer's memory is its own"
 
 
 def test_many_passages_are_read_in_blocks(scorer: ClassifierScorer, monkeypatch: pytest.MonkeyPatch) -> None:
