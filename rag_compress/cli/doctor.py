@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, requires, version
 from typing import Any
 
 from rich.table import Table
@@ -13,43 +15,13 @@ from rich.table import Table
 import rag_compress
 from rag_compress.cli import FAILED
 from rag_compress.cli.view import stderr, stdout
+from rag_compress.errors import MissingExtra
 from rag_compress.scorers.classifier import ClassifierScorer
 
-EXTRAS = {
-    "cpu": ("onnxruntime", "tokenizers", "faiss-cpu"),
-    "gpu": ("onnxruntime-gpu", "onnx", "tokenizers", "faiss-gpu"),
-    "torch": ("torch", "transformers", "sentence-transformers"),
-    "export": ("onnx", "onnxscript"),
-    "rank-bm25": ("rank-bm25",),
-    "tokenizers": ("tokenizers",),
-    "tiktoken": ("tiktoken",),
-    "langchain": ("langchain-core",),
-    "llama-index": ("llama-index-core",),
-    "parquet": ("pyarrow",),
-    "postgres": ("psycopg",),
-    "lancedb": ("lancedb",),
-    "qdrant": ("qdrant-client",),
-    "chroma": ("chromadb",),
-    "zstd": ("zstandard",),
-    "remote": ("fsspec",),
-    "ray": ("ray",),
-}
 CLASHES = (("onnxruntime", "onnxruntime-gpu"), ("faiss-cpu", "faiss-gpu"))
 
 
-def _field(tag: int, content: bytes) -> bytes:
-    return bytes([tag, len(content)]) + content
-
-
-def _tensor(name: bytes) -> bytes:
-    return _field(0x0A, name) + _field(0x12, _field(0x0A, b"\x08\x01"))
-
-
-# The ONNX file of y = Identity(x), field by field (ir_version 8, opset 13): the smallest model that shows which
-# provider a session really runs on.
-_NODE = _field(0x0A, b"x") + _field(0x12, b"y") + _field(0x22, b"Identity")
-_GRAPH = _field(0x0A, _NODE) + _field(0x12, b"g") + _field(0x5A, _tensor(b"x")) + _field(0x62, _tensor(b"y"))
-_IDENTITY = b"\x08\x08" + _field(0x3A, _GRAPH) + _field(0x42, b"\x10\x0d")
+_REQUIREMENT = re.compile(r"([\w.-]+)[^;]*; extra == ['\"]([\w-]+)['\"]")
 
 
 def run_doctor(as_json: bool) -> None:
@@ -66,7 +38,7 @@ def run_doctor(as_json: bool) -> None:
 def examine(installed: Callable[[str], str | None] | None = None) -> dict[str, Any]:
     """Returns the versions of everything an extra holds, the clashes with their cure, and the devices."""
     installed = installed or _installed
-    extras = {extra: {name: installed(name) for name in names} for extra, names in EXTRAS.items()}
+    extras = {extra: {name: installed(name) for name in names} for extra, names in extras_of_package().items()}
     clashes = [
         f"{cpu} and {gpu} overwrite each other's files: pip uninstall -y {cpu} {gpu}, then install one of them"
         for cpu, gpu in CLASHES
@@ -82,6 +54,17 @@ def examine(installed: Callable[[str], str | None] | None = None) -> dict[str, A
     }
 
 
+def extras_of_package() -> dict[str, list[str]]:
+    """Returns the packages of each extra, as the installed metadata name them; none for a bare folder of sources."""
+    extras: dict[str, list[str]] = {}
+    with suppress(PackageNotFoundError):
+        for requirement in requires("rag-compress") or ():
+            found = _REQUIREMENT.match(requirement)
+            if found and found[1] != "rag-compress":
+                extras.setdefault(found[2], []).append(found[1])
+    return extras
+
+
 def _installed(name: str) -> str | None:
     try:
         return version(name)
@@ -90,16 +73,10 @@ def _installed(name: str) -> str | None:
 
 
 def _onnxruntime_device() -> str | None:
-    """Returns the provider that a session really gets: the list of available ones names CUDA without any GPU, too."""
+    """Returns the provider that really runs the classifier: that CUDA is offered says nothing of a GPU."""
     try:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 4
-        session = onnxruntime.InferenceSession(_IDENTITY, options, providers=onnxruntime.get_available_providers())
-        # The wheel's first provider calls a service of Azure's; it computes nothing here.
-        return str(next(name for name in session.get_providers() if name != "AzureExecutionProvider"))
-    except ImportError:
+        return ClassifierScorer().provider
+    except MissingExtra:
         return None
     except Exception as error:  # noqa: BLE001 - a broken installation fails in any way, and that is what we report
         return f"broken: {error}"

@@ -18,7 +18,7 @@ from tiny_classifier import RIVERS, write_encoder, write_examples
 from rag_compress import BM25Retriever, Document
 from rag_compress.cli import main
 from rag_compress.cli.demo import QUESTIONS
-from rag_compress.cli.doctor import examine
+from rag_compress.cli.doctor import examine, extras_of_package
 from rag_compress.cli.standard_library import docstrings, source_files
 from rag_compress.scorers.classifier import ClassifierScorer
 
@@ -395,6 +395,14 @@ def test_doctor(run: Run) -> None:
     assert report["extras"]["cpu"]["onnxruntime"]
     assert report["devices"]["onnxruntime"] in ("CPUExecutionProvider", "CUDAExecutionProvider")
     assert "onnxruntime" in run("doctor").out
+
+
+def test_the_doctor_knows_the_extras_of_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are read from the metadata of what is installed, so that no list can fall behind."""
+    lines = ["numpy>=1.26", "psycopg[binary]>=3.2; extra == 'postgres'", "rag-compress[postgres]; extra == 'stores'"]
+    lines += ["langchain-core<2,>=1.4; extra == 'langchain-agent'", 'langchain<2,>=1.3.2 ; extra == "langchain-agent"']
+    monkeypatch.setattr("rag_compress.cli.doctor.requires", {"rag-compress": lines}.get)
+    assert extras_of_package() == {"postgres": ["psycopg"], "langchain-agent": ["langchain-core", "langchain"]}
 
 
 def test_doctor_finds_clashes() -> None:
