@@ -105,7 +105,8 @@ class _Block(NamedTuple):
 
 
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n|\Z)")
-_FENCE = re.compile(r"\s{0,3}(?:```|~~~(?!~))")
+# A fence before a blank line closes code that began before this text: passages are often cut within it.
+_FENCE = re.compile(r"[ \t]{0,3}(```+(?![^\r\n]*`)|~~~(?!~))(?=[ \t]*(?:\r\n?|\n)?[ \t]*\S)")
 _DOCTEST = re.compile(r"\s*>>> ")
 _HEADING = re.compile(r"#{1,6}\s+\S")
 _UNDERLINE = re.compile(r"\s*([=\-~^\"*+#])\1{2,}\s*\Z")
@@ -129,12 +130,13 @@ def _blocks(text: str) -> Iterator[_Block]:
     fence, closed = "", True
     for match in _LINE.finditer(text):
         line = match.group()
-        new_kind, starts_new = ("code", False) if fence else _classify(line, kind, closed=closed)
+        opening = None if fence else _FENCE.match(text, match.start())
+        new_kind, starts_new = ("code", False) if fence else _classify(line, kind, closed=closed, fenced=bool(opening))
         if starts_new:
             if kind:
                 yield _Block(kind, start, end)
             start = match.start()
-            fence = line.strip()[:3] if _FENCE.match(line) else ""
+            fence = opening[1] if opening else ""
         # A wrapped line may begin like an item or a turn; it is one only after a finished line or another one.
         closed = bool(_CLOSED.search(line[-8:]) or (starts_new and (_NUMBER.match(line) or _TURN.match(line))))
         kind, end = new_kind, match.end()
@@ -168,19 +170,20 @@ _SEPARATORS = (("\t", 1), (",", 2), (";", 2))
 _ENDED = re.compile(r"[^\W\d_]{2}[.!?][\"'”’)\]]*\s")
 
 
-def _classify(line: str, open_kind: _Kind | None, *, closed: bool) -> tuple[_Kind | None, bool]:
+def _classify(line: str, open_kind: _Kind | None, *, closed: bool, fenced: bool) -> tuple[_Kind | None, bool]:
     """Returns the kind of a line (`None`: blank) and whether it starts a new block.
 
     Args:
         line: The line.
         open_kind: The kind of the open block, if any.
         closed: Whether the line before was finished, so that this one may be an item or a turn.
+        fenced: Whether the line opens a fenced block of code.
     """
     if not line.strip():
         return None, True
     if open_kind == "prose" and _UNDERLINE.match(line):
         return "heading", False
-    if _FENCE.match(line):
+    if fenced:
         return "code", True
     if open_kind == "code":
         return "code", False
