@@ -17,6 +17,7 @@ from typing import Literal, NamedTuple
 import sentencex
 
 from rag_compress.checks import check_count
+from rag_compress.errors import InvalidInput
 from rag_compress.types import Document
 from rag_compress.words import count_words
 
@@ -48,8 +49,11 @@ def cut(text: str, language: str | None = None) -> list[Offsets]:
     Args:
         text: Any text.
         language: ISO 639-1 code; by default it is guessed from the script.
+
+    Raises:
+        InvalidInput: The language is no such code.
     """
-    language = language or language_of(text)
+    language = _code(language) or language_of(text)
     max_chars = _MAX_CHARS_OF.get(language, MAX_CHARS)
     pieces: list[Offsets] = []
     for block in _blocks(text):
@@ -65,7 +69,15 @@ def fine_cut(text: str) -> list[Offsets]:
 
 def sentences(text: str, language: str | None = None) -> list[Offsets]:
     """Returns the sentences of prose (see `cut` for text with structure)."""
-    return list(_sentences_within(text, 0, len(text), language or language_of(text)))
+    return list(_sentences_within(text, 0, len(text), _code(language) or language_of(text)))
+
+
+def _code(language: str | None) -> str | None:
+    """Returns the code alone of a language that may be named with its country, such as `zh-CN`; others are refused."""
+    code = re.split("[-_]", language or "")[0].lower()
+    if code and not re.fullmatch("[a-z]{2,3}", code):
+        raise InvalidInput(f"A language is an ISO 639-1 code such as 'de', not {language!r:.80}")
+    return code or None
 
 
 def language_of(text: str) -> str:

@@ -140,6 +140,14 @@ def test_language(value: str, language: str) -> None:
     assert language_of(value) == language
 
 
+def test_a_language_by_its_locale() -> None:
+    """A language may be named with its country; what is no code at all is an error, not English."""
+    value = "Am 3. Oktober 1990 war es so. Danach nicht."
+    assert len(cut(value, "de")) == len(cut(value, "de-DE")) == len(sentences(value, "DE_at")) == 2
+    with pytest.raises(InvalidInput, match="german"):
+        cut(value, "german")
+
+
 def test_split_document() -> None:
     """Passages cover the document, know their place in it, and are cut between sentences."""
     value = " ".join(f"This is sentence number {i}." for i in range(100))
