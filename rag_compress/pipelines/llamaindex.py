@@ -286,9 +286,10 @@ def _compressed(node: BaseNode, piece: Piece, per: Per) -> BaseNode:
 
 def _indices(node: BaseNode, piece: Piece) -> dict[str, int]:
     """Returns where a sentence stands in the document that the node was cut from, if it does and the node knows."""
-    start = getattr(node, "start_char_idx", None)
+    start, end = getattr(node, "start_char_idx", None), getattr(node, "end_char_idx", None)
     segment = piece.segments[0]
-    if start is None or not segment.verbatim:
+    # the text of a node may have been replaced, as by the window around its sentence
+    if start is None or end is None or end - start != len(node.get_content()) or not segment.verbatim:
         return {}
     return {"start_char_idx": start + segment.spans[0].start, "end_char_idx": start + segment.spans[0].end}
 

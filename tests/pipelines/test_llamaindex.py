@@ -11,8 +11,11 @@ from llama_index.core import MockEmbedding, VectorStoreIndex
 from llama_index.core.instrumentation import get_dispatcher
 from llama_index.core.instrumentation.event_handlers import BaseEventHandler
 from llama_index.core.llms import MockLLM
+from llama_index.core.node_parser import SentenceWindowNodeParser
+from llama_index.core.postprocessor import MetadataReplacementPostProcessor
 from llama_index.core.query_engine import RetrieverQueryEngine
 from llama_index.core.schema import (
+    Document,
     ImageNode,
     MediaResource,
     MetadataMode,
@@ -120,6 +123,17 @@ def test_a_written_sentence_has_the_offsets_of_its_node():
     assert kept.node.text == SUMMARY
     assert kept.node.relationships[NodeRelationship.PARENT].node_id == "loire"
     assert (kept.node.start_char_idx, kept.node.end_char_idx) == (100, 100 + len(LOIRE))
+
+
+def test_a_sentence_of_a_window_has_the_offsets_of_its_node():
+    """Where another text has taken the place of a node's own, its offsets say nothing of sentences in that text."""
+    text = f"{RHINE} {LOIRE} {BANANA}"
+    parser = SentenceWindowNodeParser.from_defaults(window_size=2)
+    found = [NodeWithScore(node=node) for node in parser.get_nodes_from_documents([Document(text=text)])]
+    replaced = MetadataReplacementPostProcessor(target_metadata_key="window").postprocess_nodes(found[5:6])
+    [kept] = NodeCompressor(stage="lexical", per="sentence", threshold=0.4).postprocess_nodes(replaced, query_str=QUERY)
+    assert kept.node.text == "The Loire is a river in France."
+    assert text[kept.node.start_char_idx : kept.node.end_char_idx].strip() == "It is 1,006 km long."
 
 
 @pytest.mark.parametrize("per", ["source", "sentence"])
