@@ -36,7 +36,8 @@ class CompressionMiddleware(AgentMiddleware[Any, Any, Any]):
 
     Attributes:
         compressor: Compresses the documents.
-        tool_names: Compress what these tools return, also plain text; `None`: any tool that returns documents.
+        tool_names: Compress what these tools return, also plain text or blocks of it, as tools of MCP servers return;
+            `None`: any tool that returns documents.
         query_argument: The argument of the tool that holds the query; a call without it is left alone.
         document_prompt: As for `create_retriever_tool`: give both the same.
         document_separator: As for `create_retriever_tool`.
@@ -84,9 +85,10 @@ class CompressionMiddleware(AgentMiddleware[Any, Any, Any]):
         artifact = result.artifact
         if isinstance(artifact, list) and artifact and all(isinstance(d, Document) for d in artifact):
             return artifact, query
-        if self.tool_names is None or not isinstance(result.content, str):
+        texts = _texts_of(result.content)
+        if self.tool_names is None or not texts:
             return None
-        return [Document(result.content)], query
+        return [Document(text) for text in texts], query
 
     def _compressed(self, message: ToolMessage, kept: Any) -> ToolMessage:
         prompt = self.document_prompt or _PLAIN
@@ -94,3 +96,11 @@ class CompressionMiddleware(AgentMiddleware[Any, Any, Any]):
         record = [{"id": document.id, **document.metadata.get(KEY, {})} for document in kept]
         metadata = {**message.response_metadata, KEY: record}
         return message.model_copy(update={"content": content or self.empty, "response_metadata": metadata})
+
+
+def _texts_of(content: str | list[Any]) -> list[str]:
+    """Returns the texts of a message's content, which may be a list of blocks; none if one is no text, as an image."""
+    blocks: list[Any] = [content] if isinstance(content, str) else content
+    texts = [own.get("text") if isinstance(own, dict) and own.get("type") == "text" else own for own in blocks]
+    found = [text for text in texts if isinstance(text, str)]
+    return found if len(found) == len(blocks) else []

@@ -57,6 +57,18 @@ def search_text(query: str) -> str:
 
 
 @tool
+def search_blocks(query: str) -> list[dict]:
+    """Returns blocks of text, as a tool of an MCP server does."""
+    return [{"type": "text", "text": LOIRE}, {"type": "text", "text": "Bananas are berries."}]
+
+
+@tool
+def look(query: str) -> list[dict]:
+    """Returns a text and an image."""
+    return [{"type": "text", "text": LOIRE}, {"type": "image", "url": "https://example.org/loire.png"}]
+
+
+@tool
 def broken(query: str) -> str:
     """Raises, and the agent goes on."""
     raise ValueError("no index")
@@ -99,6 +111,15 @@ def test_plain_text_is_compressed_only_where_the_tool_is_named():
         agent, _ = agent_with(middleware, search_text, name="search_text")
         texts.append(tool_message(agent.invoke({"messages": "x"})).content)
     assert texts == [LOIRE, "The Loire is a river in France."]
+
+
+def test_blocks_of_text_are_compressed_and_an_image_is_not_lost():
+    """A named tool may return its text in blocks; what holds more than text stays as it is."""
+    contents = []
+    for own in (search_blocks, look):
+        agent, _ = agent_with(CompressionMiddleware(LEXICAL, tool_names=[own.name]), own, name=own.name)
+        contents.append(tool_message(agent.invoke({"messages": "x"})).content)
+    assert contents == ["The Loire is a river in France.", look.invoke({"query": QUERY})]
 
 
 def test_other_tools_are_left_alone():
