@@ -48,7 +48,7 @@ try:
     from langchain_core.embeddings import Embeddings
     from langchain_core.load.serializable import Serializable
     from langchain_core.prompt_values import StringPromptValue
-    from langchain_core.retrievers import BaseRetriever
+    from langchain_core.retrievers import BaseRetriever, RetrieverLike
     from langchain_core.runnables import RunnableConfig, RunnableSerializable, run_in_executor
     from langchain_core.runnables.config import (
         ensure_config,
@@ -274,11 +274,11 @@ class CompressedRetriever(BaseRetriever):
     """A retriever whose documents are compressed; options of `invoke` go to the retriever.
 
     Attributes:
-        retriever: Any retriever of LangChain.
+        retriever: Any retriever of LangChain, or a runnable that takes its place, such as `retriever.with_retry()`.
         compressor: Any compressor of LangChain; by default ours.
     """
 
-    retriever: BaseRetriever
+    retriever: RetrieverLike
     compressor: BaseDocumentCompressor = Field(default_factory=DocumentCompressor)
 
     def _get_relevant_documents(
@@ -341,12 +341,12 @@ class LangChainRetriever(Retriever):
     A document without an id gets one from its text, so that a hybrid knows it again; one that comes twice counts once.
 
     Attributes:
-        retriever: Asked as it is configured.
+        retriever: Asked as it is configured; also a runnable that takes its place, such as `retriever.with_retry()`.
         k: At most this many of its documents are used.
         title_key: The metadata key of a document's title.
     """
 
-    retriever: BaseRetriever
+    retriever: RetrieverLike
     k: int = 10
     title_key: str | None = "title"
 

@@ -206,6 +206,17 @@ async def test_async_events_reach_async_handlers():
     assert [len(handler.events) for handler in handlers] == [1, 1]
 
 
+async def test_a_runnable_can_be_the_retriever():
+    """What `with_retry`, `with_config` or `configurable_fields` make of a retriever is none, but acts as one."""
+    compressor = DocumentCompressor(stage="lexical", threshold=0.3)
+    inner = StageRetriever(stage=BM25)
+    expected = CompressedRetriever(retriever=inner, compressor=compressor).invoke(QUERY)
+    configurable = inner.configurable_fields(k=ConfigurableField(id="k"))
+    for runnable in (inner.with_retry(), inner.with_config(tags=["first"]), configurable, RunnableLambda(inner.invoke)):
+        retriever = CompressedRetriever(retriever=runnable, compressor=compressor)
+        assert retriever.invoke(QUERY) == await retriever.ainvoke(QUERY) == expected
+
+
 def test_options_of_invoke_go_to_the_wrapped_retriever():
     """`k` in `invoke` is the wrapped retriever's."""
     retriever = CompressedRetriever(
