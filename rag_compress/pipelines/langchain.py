@@ -103,7 +103,10 @@ class CompressionOptions(Serializable):
         self._compression()
         return self
 
-    def _compression(self, template: PromptTemplate | None = None) -> Compression:
+    def _template(self) -> PromptTemplate | None:
+        return None
+
+    def _compression(self) -> Compression:
         return Compression(
             stage=self.stage,
             threshold=self.threshold,
@@ -112,12 +115,12 @@ class CompressionOptions(Serializable):
             tokenizer=self.tokenizer,
             per=self.per,
             on_error=self.on_error,
-            template=template,
+            template=self._template(),
         )
 
-    def _run(self, queries: Sequence[Query], template: PromptTemplate | None = None) -> list[Outcome]:
+    def _run(self, queries: Sequence[Query]) -> list[Outcome]:
         """Returns what becomes of each query's documents: one batch of the model for all."""
-        return self._compression(template).run(
+        return self._compression().run(
             [
                 numbered(query, [(d.page_content, title_in(d.metadata, self.title_key), NO_FRAME) for d in documents])
                 for query, documents in queries
@@ -163,9 +166,6 @@ class _CompressionRunnable(CompressionOptions, RunnableSerializable[dict[str, An
 
     def _output(self, documents: Sequence[LangChainDocument], outcome: Outcome) -> Any:
         raise NotImplementedError
-
-    def _template(self) -> PromptTemplate | None:
-        return None
 
     def invoke(self, input: dict[str, Any], config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002 - LangChain's name
         """Returns the output for one input."""
@@ -231,7 +231,7 @@ class _CompressionRunnable(CompressionOptions, RunnableSerializable[dict[str, An
     def _outcomes(self, inputs: list[dict[str, Any]]) -> list[Outcome | Exception]:
         """Returns what becomes of each input; an error is that of its own input, as LangChain expects."""
         try:
-            return [*self._run([self._query(given) for given in inputs], self._template())]
+            return [*self._run([self._query(given) for given in inputs])]
         except Exception as error:  # noqa: BLE001 - LangChain raises it, or returns it if so asked
             if len(inputs) == 1:
                 return [error]

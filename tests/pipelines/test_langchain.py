@@ -175,6 +175,8 @@ def test_bad_options_are_refused(options):
     """A wrong value, and a misspelt name, are errors in the constructor."""
     with pytest.raises(ValueError, match=next(iter(options))):
         DocumentCompressor(**options)
+    with pytest.raises(ValueError, match="template lacks"):
+        CompressToPrompt(template="{context} {question}")
 
 
 def test_it_drops_into_langchains_own_retriever():
