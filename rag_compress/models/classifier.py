@@ -82,9 +82,12 @@ class ClassifierNetwork(nn.Module):  # type: ignore[misc]  # torch is not type-c
         )
         try:
             config = AutoConfig.from_pretrained(name)
-            return cls(AutoModel.from_pretrained(name, config=_with(config, off), dtype=torch.float32))
+            encoder = AutoModel.from_pretrained(name, config=_with(config, off), dtype=torch.float32)
         except (OSError, ValueError) as error:
             raise InvalidInput(f"Cannot load the encoder {name!r}: {error}") from error
+        if hasattr(encoder, "decoder"):  # T5, BART
+            raise InvalidInput(f"{name!r} is no encoder: {type(encoder).__name__} has a decoder, too")
+        return cls(encoder)
 
     @classmethod
     def from_config(cls, folder: str) -> ClassifierNetwork:
