@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from rag_compress.training.checkpoint import plain
 from rag_compress.training.examples import Source
 
 
@@ -67,7 +68,7 @@ def write_card(
         figures: What was measured, by name.
     """
     lines = [f"# {kind.name} of rag_compress", "", kind.about, "", "## Data", "", *data, ""]
-    lines += ["## Recipe", "", "```json", json.dumps(recipe, indent=2), "```", ""]
+    lines += ["## Recipe", "", "```json", json.dumps(plain(recipe), indent=2), "```", ""]
     lines += ["## Figures", "", "| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in figures.items()), ""]
     lines += ["## Limits", "", kind.limits]
     path = folder / "README.md"
@@ -87,6 +88,6 @@ def licence_table(licences: Mapping[str, Mapping[str, int]]) -> list[str]:
 
 
 def _row(source: Source) -> str:
-    licences = Counter(json.loads(line).get("licence") or "not stated" for line in source.lines)
+    licences = Counter(str(json.loads(line).get("licence") or "not stated") for line in source.lines)
     names = "; ".join(name for name, _ in licences.most_common())
     return f"| {Path(source.path).name} | {len(source.lines)} | {source.weight:g} | {source.passages} | {names} |"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from pickle import UnpicklingError
@@ -25,6 +26,12 @@ def read_checkpoint(path: str | Path, device: str) -> dict[str, Any]:
     except (OSError, EOFError, RuntimeError, UnpicklingError) as error:
         raise InvalidInput(f"{path} cannot be read as a checkpoint: {error!r:.100}") from error
     return state
+
+
+def plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns options as JSON has them: a path becomes its text, and numpy's numbers become Python's."""
+    simple: dict[str, Any] = json.loads(json.dumps(dict(values), default=lambda v: getattr(v, "item", v.__str__)()))
+    return simple
 
 
 def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:

@@ -42,6 +42,8 @@ from rag_compress.training.targets import Target, losses_of, micro_batches, targ
 
 _PACE = ("steps", "learning_rate", "warmup", "decay", "micro_tokens")
 """What of a schedule may change on the way."""
+_PROGRESS = ("step", "loss", "drawn")
+"""What a measurement says besides the recall on dev files."""
 _IDLE = 10
 """How many times all lines may be drawn with nothing to learn from."""
 _TRACED = 4
@@ -184,7 +186,8 @@ def finish(
         (out / "config.json").write_text(json.dumps(config, indent=2))
         forget_loaded()
     figures = {f"{name} graph, mean difference from torch": f"{value:.2g}" for name, value in differences.items()}
-    figures |= {f"evidence recall at 5% and 20% of the words, {name}": value for name, value in measured.items()}
+    recall = "evidence recall at 5% and 20% of the words, "
+    figures |= {name if name in _PROGRESS else recall + name: value for name, value in measured.items()}
     write_card(CLASSIFIER, out, source_table(options.data), asdict(options), figures)
     return out
 
@@ -210,6 +213,8 @@ class _Run(TrainingRun):
 
     def __init__(self, options: ClassifierTraining) -> None:
         super().__init__(options.out, options.device)
+        for source in (*options.data, *map(Source, options.dev)):
+            source.check()  # a bad line found after hours would cost them
         torch.manual_seed(options.seed)
         self.options = options
         self.drawn = 0
@@ -318,7 +323,8 @@ class _Run(TrainingRun):
             examples = list(read_examples(path, self.options.dev_examples))
             scores = [self._scores(example) for example in examples]
             name = Path(path).name.split(".")[0]
-            figures[name] = [round(evidence_recall(examples, scores, share), 4) for share in (0.05, 0.2)]
+            recalls = [round(evidence_recall(examples, scores, share), 4) for share in (0.05, 0.2)]
+            figures[str(path) if name in figures else name] = recalls
         return figures
 
     def finish(self) -> Path:
@@ -377,7 +383,7 @@ def evidence_recall(
     """
     recalls = []
     for example, arrays in zip(examples, scores, strict=True):
-        labels = np.concatenate([_labels(labelled) for labelled in example.passages])
+        labels = np.concatenate([np.zeros(0, np.float32), *map(_labels, example.passages)])
         if not (labels >= 0.5).any():
             continue
         words = np.array(

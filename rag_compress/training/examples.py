@@ -96,6 +96,11 @@ class Source:
             where = f"{self.path}:{index + 1}"
             raise DocumentError(f"{where}: not a training example ({error!r:.100})") from error
 
+    def check(self) -> None:
+        """Raises what `example` does for the first line that is none."""
+        for number in range(len(self.lines)):
+            self.example(number)
+
 
 def read_examples(path: str, limit: int | None = None) -> Iterator[Example]:
     """Yields a file's examples in order, spread evenly over the file when there are more than `limit`."""

@@ -16,7 +16,7 @@ from rich.progress import Progress
 
 from rag_compress.errors import InvalidInput
 from rag_compress.models.classifier import torch
-from rag_compress.training.checkpoint import NAME, read_checkpoint, write_checkpoint
+from rag_compress.training.checkpoint import NAME, plain, read_checkpoint, write_checkpoint
 
 T = TypeVar("T")
 _LOG = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ class TrainingRun(ABC):
     def state(self) -> dict[str, Any]:
         """Returns what the next update depends on."""
         learned = {"network": self.network.state_dict(), "optimizer": self.optimizer.state_dict()}
-        return {**learned, "step": self.step, "log": self.log, "run": dict(self.identity())}
+        return {**learned, "step": self.step, "log": self.log, "run": plain(self.identity())}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Takes up what `state` returned."""
@@ -94,7 +94,7 @@ class TrainingRun(ABC):
         path = self.out / NAME
         if not path.exists():
             return
-        state, own = read_checkpoint(path, self.device), dict(self.identity())
+        state, own = read_checkpoint(path, self.device), plain(self.identity())
         known = state["run"] if isinstance(state.get("run"), dict) else {"data": None}
         # What an older version did not note may be the same.
         if changed := ", ".join(sorted(name for name in known if own.get(name) != known[name])):

@@ -354,11 +354,11 @@ class _Run(TrainingRun):
             hidden=self.network.first.out_features,
             tokens=options.tokens,
             scale=self.network.scale,
-            encoder=options.encoder,
+            encoder=str(options.encoder),
             pooling=encoder.pooling,
             normalized=options.normalize,
             prefix=options.prefix,
-            llm=options.llm,
+            llm=str(options.llm),
             encoder_probe=tuple(encoder.encode([PROBE])[0].tolist()),
             llm_probe=tuple(llm_probe(self.llm.model.get_input_embeddings())),
         )

@@ -10,15 +10,17 @@ import numpy as np
 import pytest
 from tiny_classifier import RIVERS, write_encoder, write_examples
 
-from rag_compress.errors import InvalidInput
+from rag_compress.errors import DocumentError, InvalidInput
 from rag_compress.models.protocols import Passage
 from rag_compress.models.windows import WindowCutter, load_tokenizer, pool
 from rag_compress.scorers.classifier import ClassifierScorer
 from rag_compress.training.calibration import UNCALIBRATED, calibrate
-from rag_compress.training.examples import Source, read_examples
+from rag_compress.training.examples import Example, Source, read_examples
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnxscript")
+from transformers import T5Config, T5EncoderModel  # noqa: E402
+
 from rag_compress.models.classifier import ClassifierNetwork, pool_tokens  # noqa: E402
 from rag_compress.training import classifier  # noqa: E402
 from rag_compress.training.classifier import (  # noqa: E402
@@ -78,6 +80,44 @@ def test_the_folder_says_what_it_is(trained: Path) -> None:
     assert [json.loads(line)["step"] for line in (trained / "log.jsonl").read_text().splitlines()] == [40]
 
 
+def test_the_card_is_true(options: ClassifierTraining, tmp_path: Path) -> None:
+    """Paths, numpy's numbers and odd licences end up in a card and a checkpoint; dev files of one name stay apart."""
+    lines = [line | {"licence": ["MIT", "CC0"]} for line in RIVERS]
+    dev = [tmp_path / name / "dev.jsonl" for name in ("a", "b")]
+    for path in dev:
+        path.parent.mkdir()
+        write_examples(path, RIVERS)
+    made = replace(
+        options,
+        data=(Source(Path(write_examples(tmp_path / "mine.jsonl", lines))),),
+        out=tmp_path / "out",
+        dev=tuple(dev),
+        seed=np.int64(3),
+    )
+    train(made)
+    card = (train(replace(made, out=str(made.out), seed=3)) / "README.md").read_text()
+    assert "| mine.jsonl | 8 | 1 | 4 | ['MIT', 'CC0'] |" in card
+    assert '"seed": 3' in card
+    assert "| step | 4 |" in card
+    assert "words, dev | [" in card
+    assert f"words, {dev[1]} | [" in card
+
+
+def test_bad_files_are_found_first(options: ClassifierTraining, tmp_path: Path) -> None:
+    """A dev file that is not there, and a line that would be drawn after hours or never, are said before training."""
+    cut_off = tmp_path / "cut.jsonl"
+    cut_off.write_bytes(Path(options.dev[0]).read_bytes() + b'{"query": "which')
+    made = replace(options, encoder="nowhere", out=str(tmp_path / "out"))
+    for change, message in (
+        ({"dev": (str(tmp_path / "typo.jsonl"),)}, r"typo\.jsonl cannot be read"),
+        ({"dev": (str(cut_off),)}, r"cut\.jsonl:9: not a training example"),
+        ({"data": (Source(str(cut_off)),)}, r"cut\.jsonl:9: not a training example"),
+    ):
+        with pytest.raises((DocumentError, InvalidInput), match=message):
+            train(replace(made, **change))
+    assert not Path(made.out).exists()
+
+
 def test_resuming_is_exact(options: ClassifierTraining, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run broken off after two steps ends with the weights of one that was not."""
     monkeypatch.setattr(classifier, "finish", lambda options, *_: Path(options.out))  # exports take the longest
@@ -134,8 +174,12 @@ def test_a_schedule_is_checked(change: dict, message: str) -> None:
 
 
 def test_what_cannot_be_trained(options: ClassifierTraining, tmp_path: Path) -> None:
-    """Everything frozen, windows longer than the encoder reads, and starts of another kind are said before training."""
+    """What is frozen, too long, no encoder alone, or a start of another kind is said before training."""
     made = replace(options, out=str(tmp_path / "out"))
+    t5 = T5Config(vocab_size=50, d_model=8, d_kv=4, d_ff=8, num_layers=1, num_heads=2)
+    T5EncoderModel(t5).save_pretrained(tmp_path / "t5")
+    with pytest.raises(InvalidInput, match="T5Model has a decoder, too"):
+        train(replace(made, encoder=str(tmp_path / "t5")))
     with pytest.raises(InvalidInput, match="All parameters are frozen"):
         train(replace(made, schedule=replace(QUICK, frozen=".")))
     with pytest.raises(InvalidInput, match="the encoder reads 512 tokens"):
@@ -253,6 +297,7 @@ def test_evidence_recall_by_hand(options: ClassifierTraining) -> None:
     scores = [[np.array([1.0, 2.0]), np.array([0.0, 0.0])]]
     assert evidence_recall(examples, scores, 0.3) == 0
     assert evidence_recall(examples, scores, 8 / 13) == 1
+    assert evidence_recall([*examples, Example("q?", [])], [*scores, []], 8 / 13) == 1
 
 
 def test_nothing_to_learn(options: ClassifierTraining, tmp_path: Path) -> None:
