@@ -58,7 +58,9 @@ def write_index(
     try:
         data.mkdir(parents=True)
         save(data)
-        _write_manifest(root, {"kind": kind, "parameters": parameters, "data": data.name, "files": _flushed(data)})
+        files = _flushed(data)
+        old = _replaceable(root)  # another writer may have been faster
+        _write_manifest(root, {"kind": kind, "parameters": parameters, "data": data.name, "files": files})
     except BaseException as error:
         shutil.rmtree(data, ignore_errors=True)
         if not old and root.is_dir() and not any(root.iterdir()):
@@ -88,10 +90,10 @@ def read_index(folder: str | os.PathLike[str], kind: str, load: Callable[[IndexF
         try:
             _check_files(root / manifest["data"], manifest["files"])
             return load(IndexFolder(manifest["parameters"], root / manifest["data"]))
-        except (DamagedIndex, FileNotFoundError) as error:
+        except (IndexFolderError, FileNotFoundError) as error:  # of this index, or of one within it
             if _read_manifest(root) != manifest:
                 continue
-            if isinstance(error, DamagedIndex):
+            if isinstance(error, IndexFolderError):
                 raise
             raise DamagedIndex(f"{error.filename} is missing: build the index again") from error
 

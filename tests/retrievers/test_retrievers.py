@@ -222,6 +222,30 @@ def test_saving_and_loading_at_once(tmp_path: Path) -> None:
     assert BM25Retriever.load(tmp_path).documents == retriever.documents
 
 
+def test_an_index_that_is_replaced_while_its_parts_are_loaded(tmp_path: Path) -> None:
+    """The new index is read where the parts of the old one are gone."""
+    hybrid = HybridRetriever.from_documents(DOCUMENTS, ENCODER)
+    hybrid.save(tmp_path)
+    left = [hybrid.save]
+
+    class Replacing(HashEncoder):
+        def encode(self, texts: Sequence[str]) -> np.ndarray:
+            """Saves the index anew when it is first called: for the probe text, while the index is being loaded."""
+            for save in left[:1]:
+                left.clear()
+                save(tmp_path)
+            return super().encode(texts)
+
+    assert HybridRetriever.load(tmp_path, Replacing(256)).retrieve(["river"]) == hybrid.retrieve(["river"])
+
+
+def test_two_savers(tmp_path: Path) -> None:
+    """The one that ends last also removes what the other has written in the meantime."""
+    retriever = BM25Retriever.from_documents(DOCUMENTS)
+    write_index(tmp_path, "new", {}, lambda data: retriever.save(tmp_path))
+    assert len(list(tmp_path.glob("data-*"))) == 1
+
+
 def test_a_manifest_that_points_elsewhere(tmp_path: Path) -> None:
     """What a crafted manifest names outside of its folder is neither read nor, on saving anew, removed."""
     victim, folder = tmp_path / "victim", tmp_path / "index"
@@ -268,6 +292,25 @@ def test_another_encoder(tmp_path: Path) -> None:
         DenseRetriever.load(tmp_path)
     with pytest.raises(IncompatibleIndex, match="kind 'dense', not 'bm25'"):
         BM25Retriever.load(tmp_path)
+
+
+def test_an_encoder_that_knows_few_words(tmp_path: Path) -> None:
+    """An index loads with its own encoder, even if that makes zeros of the probe text, as one of few words does."""
+
+    class Few:
+        def __init__(self, *known: str) -> None:
+            self.known = known
+
+        def encode(self, texts: Sequence[str]) -> np.ndarray:
+            """Returns how often each known word stands in each text."""
+            return np.array([[text.split().count(word) for word in self.known] for text in texts], np.float32)
+
+    retriever = DenseRetriever.from_documents(["le fleuve", "le pain"], Few("fleuve", "pain"))
+    retriever.save(tmp_path)
+    assert DenseRetriever.load(tmp_path, Few("fleuve", "pain")).retrieve(["pain"]) == retriever.retrieve(["pain"])
+    for other in (Few("fleuve"), Few("river", "is")):
+        with pytest.raises(IncompatibleIndex, match="encodes otherwise"):
+            DenseRetriever.load(tmp_path, other)
 
 
 class Reversed:
