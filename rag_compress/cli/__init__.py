@@ -19,14 +19,14 @@ _CODES = ((InvalidInput, USAGE), (ChangedJob, CHANGED), (TooManyErrors, TOO_MANY
 
 def main() -> None:
     """Runs the command line; errors of this library become one line on stderr and an exit code."""
-    from rag_compress.cli.app import app
-
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # the caller has closed it
             setattr(sys, name, open(os.devnull, "w"))  # noqa: PTH123, SIM115 - it stays open to the end
         getattr(sys, name).reconfigure(encoding="utf-8", errors="replace")
     try:
         try:
+            from rag_compress.cli.app import app  # here, where Ctrl-C is waited for: it takes a while
+
             app(standalone_mode=True)
         finally:
             sys.stdout.flush()

@@ -121,7 +121,8 @@ def compress(
         float | None, typer.Option(help="Drop near-copies from other documents (0 to 1).")
     ] = None,
     scorer: Annotated[
-        Scorer | None, typer.Option(help="What scores the sentences.  [default: classifier, if onnxruntime is there]")
+        Scorer | None,
+        typer.Option(help="What scores the sentences.", show_default="classifier, if onnxruntime is there"),
     ] = None,
     encoder: Annotated[
         str | None, typer.Option(help="The bi-encoder of --scorer biencoder or ensemble: its name or folder.")
@@ -142,7 +143,7 @@ def compress(
     ] = True,
     tokenizer: Tokenizer = None,
     output: Annotated[Output, typer.Option("--output", "-o", help="What to print.")] = Output.prompt,
-    encoding: Annotated[str | None, typer.Option(help="The encoding of the files.  [default: utf-8]")] = None,
+    encoding: Annotated[str | None, typer.Option(help="The encoding of the files.", show_default="utf-8")] = None,
     skip_errors: SkipErrors = False,
 ) -> None:
     """Compress what was retrieved for a question into a prompt.

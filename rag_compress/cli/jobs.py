@@ -22,13 +22,13 @@ def run(
     ],
     out: Out,
     text_col: Annotated[
-        str | None, typer.Option(help="The document, or the list of documents.  [default: text]")
+        str | None, typer.Option(help="The document, or the list of documents.", show_default="text")
     ] = None,
-    id_col: Annotated[str | None, typer.Option(help="What tells rows apart.  [default: id]")] = None,
+    id_col: Annotated[str | None, typer.Option(help="What tells rows apart.", show_default="id")] = None,
     title_col: Annotated[str | None, typer.Option(help="The document's title.")] = None,
     query: Annotated[str | None, typer.Option(help="One question for all rows.")] = None,
     query_col: Annotated[str | None, typer.Option(help="The question of each row.")] = None,
-    out_col: Annotated[str | None, typer.Option(help="The field for the result.  [default: compressed]")] = None,
+    out_col: Annotated[str | None, typer.Option(help="The field for the result.", show_default="compressed")] = None,
     table: Annotated[str | None, typer.Option(help="The table or collection.")] = None,
     method: Annotated[
         str | None,
@@ -44,12 +44,14 @@ def run(
     tokenizer: Annotated[str | None, typer.Option(help="A tokenizer.json or a tiktoken name.")] = None,
     write_mode: Annotated[
         str | None,
-        typer.Option(help="column: beside the original; sidecar: id and result in OUT; replace.  [default: column]"),
+        typer.Option(
+            help="column: beside the original; sidecar: id and result in OUT; replace.", show_default="column"
+        ),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do overwrite the originals.")] = False,
     config: Annotated[Path | None, typer.Option(help="A TOML file with these settings; flags overrule it.")] = None,
     engine: Annotated[str, typer.Option(help="local or ray.")] = "local",
-    workers: Annotated[int | None, typer.Option(help="Processes.  [default: as many as there are cores]")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes.", show_default="as many as there are cores")] = None,
     gpus: Annotated[float, typer.Option(help="GPUs of each worker of --engine ray.")] = 0,
     address: Annotated[str | None, typer.Option(help="The Ray cluster; by default this machine.")] = None,
     shard: Annotated[str, typer.Option(help="Do only part i of every n, as i/n; others do the rest.")] = "0/1",
@@ -57,7 +59,9 @@ def run(
     restart: Annotated[
         bool, typer.Option("--restart/--resume", help="Start anew, or go on where the last run ended.")
     ] = False,
-    max_errors: Annotated[int | None, typer.Option(help="Stop once more rows have failed.  [default: never]")] = None,
+    max_errors: Annotated[
+        int | None, typer.Option(help="Stop once more rows have failed.", show_default="never")
+    ] = None,
     progress: Annotated[str, typer.Option(help="auto, json (a line for each part, on stderr) or none.")] = "auto",
 ) -> None:
     """Compress a whole store: documents, or a log of questions with what was retrieved.

@@ -419,6 +419,13 @@ def test_help_and_version(run: Run) -> None:
     assert run("--version").out.strip() == "0.1.0"
 
 
+def test_help_names_the_defaults(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Defaults that are found out later stand in the help as well."""
+    monkeypatch.setenv("COLUMNS", "200")
+    assert "[default: (classifier, if onnxruntime is there)]" in run("compress", "--help").out
+    assert "[default: (compressed)]" in run("run", "--help").out
+
+
 def test_data_and_messages_are_apart(folder: Path) -> None:
     """In a real process, stdout holds the prompt alone, and a closed pipe is no traceback."""
     command = [sys.executable, "-m", "rag_compress", "compress", "river", str(folder)]
@@ -440,6 +447,19 @@ def test_interrupted(folder: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 130
     assert "Traceback" not in done.stderr
+
+
+def test_interrupted_while_it_starts(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C ends without a traceback also while the commands are being imported, which takes a while."""
+
+    class Interrupting:
+        def find_spec(self, name: str, *_: object) -> None:
+            if name == "rag_compress.cli.app":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "rag_compress.cli.app", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Interrupting(), *sys.meta_path])
+    assert run("--version") == (130, "", "")
 
 
 def test_modules_that_cannot_be_imported(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
