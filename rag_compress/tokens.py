@@ -36,7 +36,7 @@ def token_counter(tokenizer: Tokenizer) -> TokenCounter:
     """
     if isinstance(tokenizer, str | PathLike):
         return _counter_by_name(fspath(tokenizer))
-    if hasattr(tokenizer, "no_truncation"):  # tokenizers
+    if hasattr(tokenizer, "no_truncation") and (tokenizer.truncation or tokenizer.padding):  # tokenizers
         tokenizer = _untruncated(tokenizer)
     if callable(tokenizer) or hasattr(tokenizer, "encode"):
         return _Counter(tokenizer)
@@ -134,12 +134,12 @@ def tokenizer_from_file(path: Path, extra: str = "tokenizers", purpose: str = "R
     return tokenizer
 
 
+@lru_cache(maxsize=8)  # a copy takes as long as thousands of counts
 def _untruncated(tokenizer: Any) -> Any:
-    """Returns a tokenizer that neither truncates nor pads: it would count a long text as short, a short one as long."""
-    if tokenizer.truncation or tokenizer.padding:
-        tokenizer = type(tokenizer).from_str(tokenizer.to_str())
-        tokenizer.no_truncation()
-        tokenizer.no_padding()
+    """Returns a copy that neither truncates nor pads: that would count a long text as short, a short one as long."""
+    tokenizer = type(tokenizer).from_str(tokenizer.to_str())
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
     return tokenizer
 
 

@@ -62,6 +62,16 @@ def test_tokenizer_objects(tokenizer: Tokenizer) -> None:
     assert token_counter(LikeTiktoken())("é") == 2
 
 
+def test_a_tokenizer_that_truncates_is_copied_once(tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A budget is measured many times, and reading a large vocabulary anew each time would take minutes."""
+    counts = [token_counter(tokenizer)("the river the river")]
+    monkeypatch.setattr("tokenizers.Tokenizer.from_str", None)
+    counts.append(token_counter(tokenizer)("the river the river"))
+    tokenizer.no_truncation()
+    counts.append(token_counter(tokenizer)("the river the river"))
+    assert counts == [4, 4, 4]
+
+
 def test_surrogates(tokenizer: Tokenizer) -> None:
     """A lone surrogate, which Rust refuses, counts as U+FFFD."""
     assert token_counter(tokenizer)("the \ud800") == 2
