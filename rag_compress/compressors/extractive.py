@@ -28,7 +28,7 @@ class ExtractiveCompressor(Stage):
 
     Attributes:
         scorer: Says how much each sentence helps.
-        selection: Chooses by score and budget.
+        selection: Chooses by score and budget; any other stage may do it too.
         splitter: Cuts a text into pieces `[(start, end), ...]`.
     """
 
@@ -95,7 +95,8 @@ class ExtractiveCompressor(Stage):
 
     def _too_long(self, scored: Context) -> Context:
         """Returns the context with what would be kept without a budget, if a part of it fits; else with nothing."""
-        [helpful] = self.selection.without_budget([scored])
+        unlimited: Stage = getattr(self.selection, "without_budget", self.selection)  # another stage has no budget
+        [helpful] = unlimited([scored])
         parts = [Segment.of(document, *place) for document, places in pieces_of(helpful, fine_cut) for place in places]
         [fitting] = self.selection([replace(helpful, segments=tuple(parts))])
         return helpful if len(parts) > len(helpful.segments) and not fitting.is_empty else replace(helpful, segments=())

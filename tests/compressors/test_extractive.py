@@ -63,6 +63,14 @@ def test_a_summary_cannot_be_cut() -> None:
         ExtractiveCompressor(OverlapScorer())([Context("q", (LOIRE,), (summary,))])
 
 
+def test_any_stage_may_choose() -> None:
+    """A pipeline, or the caller's own stage, stands in for a `Selection`, also where it keeps nothing."""
+    choice = Selection(threshold=2) >> Selection(max_tokens=50)
+    context = ExtractiveCompressor(OverlapScorer(), choice).compress("river", ["A river. A hill."])  # type: ignore[arg-type]
+    assert context.is_empty
+    assert len(context.dropped) == 2
+
+
 def test_a_splitter_that_lies() -> None:
     """Pieces outside the text, out of order, on top of each other, or no pieces at all are an error that shows them."""
     for wrong in ([(0, 99)], [(5, 9), (0, 4)], [(0, 6), (4, 9)], [(3, 3)]):
