@@ -60,7 +60,7 @@ ONE_HOME = {
     "faiss": {"retrievers/faiss.py", "cli/doctor.py"},
     "rank_bm25": {"retrievers/rank_bm25.py"},
     "sentence_transformers": {"models/torch.py"},
-    "onnxruntime": {"models/onnx.py", "models/export.py", "cli/doctor.py"},
+    "onnxruntime": {"models/onnx.py", "models/export.py"},
     "onnx": {"models/fused.py"},
     "onnxscript": {"models/export.py"},
     "tokenizers": {"tokens.py"},

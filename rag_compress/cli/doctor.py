@@ -112,8 +112,8 @@ def _show(report: dict[str, Any]) -> None:
             table.add_row(extra, name, found or "[dim]not installed[/]")
     stdout.print(table)
     stdout.print(f"default scorer: {report['default_scorer']}")
-    for runtime, device in report["devices"].items():
-        stdout.print(f"{runtime:12} {device or 'not installed'}", markup=False)
+    for name, device in report["devices"].items():
+        stdout.print(f"{name:12} {device or 'not installed'}", markup=False)
     for clash in report["clashes"]:
         stderr.print(f"[bold red]clash:[/] {clash}")
     if not report["clashes"]:

@@ -6,9 +6,8 @@ import logging
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
-from threading import Lock
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -147,6 +146,9 @@ class BatchEngine:
     is started with one call in place of hundreds, which for a network this small is most of the time. The fp16 graph is
     made from the int8 one when the engine is.
 
+    All engines run on one thread, whoever calls: onnxruntime keeps a captured graph for the thread that captured it
+    (another would capture it again), and while one is captured nothing may be allocated from another thread.
+
     Attributes:
         provider: Where the graph runs.
     """
@@ -156,25 +158,30 @@ class BatchEngine:
         from rag_compress.models.fused import batched_graph  # needs onnx, which the CPU does without
 
         settings = {"enable_cuda_graph": "1"} if provider == CUDA else {}
-        self._session = new_session(batched_graph(path), provider=provider, settings=settings)
+        opened = partial(new_session, batched_graph(path), provider=provider, settings=settings)
+        self._session = _threads(1).submit(opened).result()
         self._buffers: dict[tuple[int, int], _Buffers] = {}
-        self._lock = Lock()  # the buffers of a shape hold one batch at a time
 
     def run(self, windows: Sequence[Window]) -> list[Output]:
         """Returns each window's outputs."""
+        return _threads(1).submit(self._run_all, windows).result()
+
+    def _run_all(self, windows: Sequence[Window]) -> list[Output]:
         order = sorted(range(len(windows)), key=lambda i: len(windows[i].ids))
         results: dict[int, Output] = {}
-        with self._lock:
-            for places in _batches(order, [len(window.ids) for window in windows]):
-                outputs = self._run([windows[i] for i in places])
-                results.update(zip(places, outputs, strict=True))
+        for places in _batches(order, [len(window.ids) for window in windows]):
+            outputs = self._run([windows[i] for i in places])
+            results.update(zip(places, outputs, strict=True))
         return [results[i] for i in range(len(windows))]
 
     def _run(self, windows: Sequence[Window]) -> list[Output]:
         shape = _fitting(ROWS, len(windows)), _fitting(LENGTHS, max(len(window.ids) for window in windows))
-        if shape not in self._buffers:
-            self._buffers[shape] = _Buffers(self._session, shape, len(self._buffers), self.provider)
-        tokens, passages = self._buffers[shape].run(windows)
+        try:
+            if shape not in self._buffers:
+                self._buffers[shape] = _Buffers(self._session, shape, len(self._buffers), self.provider)
+            tokens, passages = self._buffers[shape].run(windows)
+        except Exception as error:  # onnxruntime's errors have no common type of their own
+            raise ModelError(f"The classifier failed on a batch of {shape}: {error}") from error
         return [(tokens[row, : len(window.ids)].copy(), float(passages[row])) for row, window in enumerate(windows)]
 
 
@@ -207,10 +214,7 @@ class _Buffers:
         """Returns the token outputs and the passage logits, padding included."""
         for name, value in _padded(windows, self._shape).items():
             self._inputs[name].update_inplace(value)
-        try:
-            self._session.run_with_iobinding(self._binding, self._options)
-        except Exception as error:  # onnxruntime's errors have no common type of their own
-            raise ModelError(f"The classifier failed on a batch of {self._shape}: {error}") from error
+        self._session.run_with_iobinding(self._binding, self._options)
         return self._outputs["tokens"].numpy(), self._outputs["passage"].numpy()
 
 

@@ -80,7 +80,9 @@ def batched_graph(small: Path, dtype: type[np.floating[Any]] = np.float16) -> by
     model = onnx.load(small)
     facts = {entry.key: entry.value for entry in model.metadata_props}
     if "layers" not in facts:
-        raise ModelError(f"{small} is not a graph that the fp16 one can be made from: train and export it anew")
+        raise ModelError(
+            f"{small} cannot be made into a graph for the GPU: its encoder is not like BERT; if it is, export it anew"
+        )
     shape = _Shape(int(facts["layers"]), int(facts["attention_heads"]), float(facts["epsilon"]))
     graph = _Graph(_dequantized(model), dtype)
     places = graph.add("Gather", graph.weight("encoder.embeddings.position_embeddings.weight"), "positions")

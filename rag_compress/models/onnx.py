@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
+from contextlib import redirect_stdout
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +66,10 @@ def new_session(
     slow = ["SkipLayerNormFusion"] if provider == "CPUExecutionProvider" else []
     providers = [(provider, dict(settings or {}))]
     try:
-        session = onnxruntime.InferenceSession(model, options, providers=providers, disabled_optimizers=slow)
+        # Without its own fallback, which prints to standard output.
+        session = onnxruntime.InferenceSession(
+            model, options, providers=providers, disabled_optimizers=slow, enable_fallback=0
+        )
     except Exception as error:
         name = model if isinstance(model, str) else "the graph"
         raise ModelError(f"onnxruntime cannot run {name}: {error}") from error
@@ -84,4 +90,14 @@ def runtime(provider: str = "CPUExecutionProvider") -> Any:
     except ImportError as error:
         extra = "cpu" if provider == "CPUExecutionProvider" else "gpu"
         raise MissingExtra("onnxruntime", extra, "The sentence classifier") from error
+    if provider == "CUDAExecutionProvider":
+        _load_cuda(onnxruntime)
     return onnxruntime
+
+
+@lru_cache(maxsize=1)
+def _load_cuda(onnxruntime: Any) -> None:
+    """Loads CUDA and cuDNN as pip installs them (torch does, too): onnxruntime does not look there unasked."""
+    if hasattr(onnxruntime, "preload_dlls"):  # from 1.21 on
+        with redirect_stdout(sys.stderr):  # it prints what it misses
+            onnxruntime.preload_dlls()

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import sys
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from tiny_classifier import windows, write_graph
 
 from rag_compress.errors import InvalidInput, ModelError
-from rag_compress.models import engines
+from rag_compress.models import engines, onnx
 from rag_compress.models.engines import (
     CPU,
     CUDA,
@@ -137,6 +139,78 @@ def test_two_threads_on_a_gpu_that_fails(path: Path) -> None:
     with ThreadPoolExecutor(2) as threads:
         one, other = threads.map(engine.run, [windows(), windows()])
     assert _same(one, other)
+
+
+def test_everything_that_fails_on_a_gpu_is_typed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory that cannot be had for a shape's buffers is a `ModelError` too, so that the CPU takes over."""
+    first, second = BatchEngine(path, CPU), WindowEngine(path)
+
+    def no_memory(*_: object) -> None:
+        raise RuntimeError("Failed to allocate memory for requested buffer")
+
+    monkeypatch.setattr(engines._Buffers, "__init__", no_memory)
+    with pytest.raises(ModelError, match="Failed to allocate memory"):
+        first.run(windows())
+    assert _same(FallbackEngine(first, second).run(windows()), second.run(windows()))
+
+
+def test_batches_run_on_one_thread(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever engine is asked, and from wherever: CUDA graphs belong to the thread that captured them."""
+    seen: set[int] = set()
+    run, opened = engines._Buffers.run, new_session
+
+    def watched(buffers: engines._Buffers, batch: Sequence[Window]) -> tuple[np.ndarray, np.ndarray]:
+        seen.add(threading.get_ident())
+        return run(buffers, batch)
+
+    def watched_opening(*given: Any, **options: Any) -> Any:
+        seen.add(threading.get_ident())
+        return opened(*given, **options)
+
+    monkeypatch.setattr(engines._Buffers, "run", watched)
+    monkeypatch.setattr(engines, "new_session", watched_opening)
+    both = [BatchEngine(path, CPU), BatchEngine(path, CPU)]
+    with ThreadPoolExecutor(4) as callers:
+        outputs = list(callers.map(lambda i: both[i % 2].run(windows(12)), range(8)))
+    assert len(seen) == 1
+    assert all(_same(outputs[0], each) for each in outputs)
+
+
+def test_cuda_libraries_are_looked_for_where_pip_puts_them(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before a session is opened on a GPU, once; what onnxruntime prints of it does not end up among the data."""
+    called = []
+
+    def preload() -> None:
+        called.append(1)
+        sys.stdout.write("Failed to load libcudnn.so.9")
+
+    monkeypatch.setattr("onnxruntime.preload_dlls", preload, raising=False)
+    onnx._load_cuda.cache_clear()
+    onnx.runtime()
+    assert not called
+    onnx.runtime(CUDA)
+    onnx.runtime(CUDA)
+    assert called == [1]
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "libcudnn" in captured.err
+    onnx._load_cuda.cache_clear()
+
+
+def test_a_provider_that_fails_prints_nothing(
+    path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where CUDA cannot start, onnxruntime would print that to standard output, among the data, and take the CPU."""
+
+    def failing(session: Any, providers: Sequence[Any], *_: object) -> None:
+        raise RuntimeError("CUDA failure 100: no CUDA-capable device is detected")
+
+    monkeypatch.setattr("onnxruntime.InferenceSession._create_inference_session", failing)
+    with pytest.raises(ModelError, match="CUDA failure 100"):
+        new_session(str(path), provider=CUDA)
+    assert capsys.readouterr().out == ""
 
 
 def test_a_window_that_is_too_long(path: Path) -> None:
