@@ -28,13 +28,19 @@ class ExtractiveCompressor(Stage):
 
     Attributes:
         scorer: Says how much each sentence helps.
-        selection: Chooses by score and budget; any other stage may do it too.
+        selection: Chooses by score and budget. Another stage may choose behind it (`>>`), or from what `score` returns.
         splitter: Cuts a text into pieces `[(start, end), ...]`.
     """
 
     scorer: SentenceScorer
     selection: Selection = field(default_factory=Selection)
     splitter: Splitter = cut
+
+    def __post_init__(self) -> None:
+        given: object = self.selection
+        if not isinstance(given, Selection):
+            kind = type(given).__name__
+            raise InvalidInput(f"selection must be a Selection, not a {kind}: put another stage behind it with >>")
 
     @classmethod
     def default(cls, **options: Any) -> ExtractiveCompressor:
@@ -95,8 +101,7 @@ class ExtractiveCompressor(Stage):
 
     def _too_long(self, scored: Context) -> Context:
         """Returns the context with what would be kept without a budget, if a part of it fits; else with nothing."""
-        unlimited: Stage = getattr(self.selection, "without_budget", self.selection)  # another stage has no budget
-        [helpful] = unlimited([scored])
+        [helpful] = self.selection.without_budget([scored])
         parts = [Segment.of(document, *place) for document, places in pieces_of(helpful, fine_cut) for place in places]
         [fitting] = self.selection([replace(helpful, segments=tuple(parts))])
         return helpful if len(parts) > len(helpful.segments) and not fitting.is_empty else replace(helpful, segments=())

@@ -63,12 +63,13 @@ def test_a_summary_cannot_be_cut() -> None:
         ExtractiveCompressor(OverlapScorer())([Context("q", (LOIRE,), (summary,))])
 
 
-def test_any_stage_may_choose() -> None:
-    """A pipeline, or the caller's own stage, stands in for a `Selection`, also where it keeps nothing."""
+def test_another_stage_stands_behind() -> None:
+    """Budgets are looked into where nothing fits, so that only a `Selection` chooses within; others are composed."""
     choice = Selection(threshold=2) >> Selection(max_tokens=50)
-    context = ExtractiveCompressor(OverlapScorer(), choice).compress("river", ["A river. A hill."])  # type: ignore[arg-type]
-    assert context.is_empty
-    assert len(context.dropped) == 2
+    with pytest.raises(InvalidInput, match="not a Pipeline: put another stage behind it"):
+        ExtractiveCompressor(OverlapScorer(), choice)  # type: ignore[arg-type]
+    pipeline = ExtractiveCompressor(OverlapScorer()) >> choice
+    assert pipeline([Context.whole("river", [LOIRE])])[0].is_empty
 
 
 def test_a_splitter_that_lies() -> None:
