@@ -170,7 +170,8 @@ class _Loaded:
         batch = {name: batch[name].to(self.model.device) for name in ("input_ids", "attention_mask")}
         options = {"num_beams": beams, "do_sample": False, "max_new_tokens": max(1, *max_tokens), "min_length": 0}
         if self.model.config.model_type == "rag_compress_copying":
-            options["use_cache"] = False
+            longest = self.model.config.max_positions
+            options |= {"use_cache": False, "max_new_tokens": min(longest, options["max_new_tokens"])}
         with self.torch.inference_mode():
             rows = self.model.generate(**batch, **options)
         skipped = 1 if special else batch["input_ids"].shape[1]

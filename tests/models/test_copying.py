@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from rag_compress.errors import ModelError
 from rag_compress.models.spelling import copied_text
 
 pytest.importorskip("transformers")
 from tiny_classifier import write_encoder
 
 from rag_compress.models.copying import CopyingModel, seq2seq_model, torch
+from rag_compress.models.generation import PLAIN, Seq2SeqSummarizer
 
 SOURCE = "The Loire, in France, flows. The END. 'quoted'"
 TOKENS = [
@@ -71,3 +73,13 @@ def test_probabilities(tmp_path: Path) -> None:
     assert torch.allclose(chances[1], alone[0], atol=1e-5)
     assert loss.item() == pytest.approx(-chances[[0, 1], labels[:, 0]].log().mean().item(), abs=1e-3)
     assert unknown.item() == 0.0
+
+
+def test_no_longer_than_it_can_count(tmp_path: Path) -> None:
+    """Asked for more tokens than the model has positions for, it writes no more than those."""
+    model, tokenizer = seq2seq_model(str(write_encoder(tmp_path / "encoder")), copying=True)
+    model.save_pretrained(tmp_path / "copying")
+    tokenizer.save_pretrained(tmp_path / "copying")
+    summarizer = Seq2SeqSummarizer(str(tmp_path / "copying"), PLAIN)
+    (summary,) = summarizer.summarize([""], ["the loire is in france. " * 9], [model.config.max_positions + 50])
+    assert isinstance(summary, str | ModelError)
