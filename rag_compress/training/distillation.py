@@ -133,14 +133,16 @@ def _candidates(record: Mapping[str, Any]) -> Candidates:
     documents = record["documents"] if "documents" in record else [record.get("text") or record["source"]]
     summaries = record.get("summaries") or []
     answers = record.get("answers") or []
-    if any(isinstance(each, str) for each in (documents, summaries, answers)):
+    if not all(isinstance(each, list) for each in (documents, summaries, answers)):
         raise TypeError("documents, summaries and answers are lists")
+    if not all(isinstance(summary, str) for summary in summaries):
+        raise TypeError("summaries are texts")
     if not isinstance(record.get("query") or "", str):
         raise TypeError(f"query is a string, not {record['query']!r:.40}")
     return Candidates(
         record.get("query") or "",
         joined(documents),
-        tuple(map(str, summaries)),
+        tuple(summaries),
         tuple(map(str, answers)),
         str(record.get("licence") or "not stated"),
     )

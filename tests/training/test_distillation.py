@@ -72,7 +72,19 @@ def test_a_reader_that_is_none() -> None:
         Distillation("score")  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"documents": "one text"}', "{}", '{"documents": [{}]}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "[]",
+        "{}",
+        '{"documents": "one text"}',
+        '{"documents": [{}]}',
+        '{"documents": {"text": "one text"}}',
+        '{"documents": ["a"], "summaries": [null]}',
+        '{"documents": ["a"], "answers": {"text": ["as in SQuAD"]}}',
+    ],
+)
 def test_wrong_lines(tmp_path: Path, text: str) -> None:
     """A line that is none is named by file and number."""
     path = tmp_path / "x.jsonl"
