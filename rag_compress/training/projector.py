@@ -38,6 +38,7 @@ from rag_compress.training.examples import Source
 from rag_compress.training.loop import TrainingRun, half, spread
 from rag_compress.training.paraphrases import PARAPHRASES
 from rag_compress.types import Document, Prompt
+from rag_compress.whole import written_whole
 
 _MARK = "\ue000soft\ue000"
 _ENCODED = 512
@@ -181,8 +182,8 @@ class _Run(TrainingRun):
                 known = {i: self._noted(p.passage.title, p.passage.text) for i, p in enumerate(passages)}
                 order = sorted(known, key=lambda i: not passages[i].gold)[: self.options.passages]
                 answers = record.get("answers") or []
-                if isinstance(answers, str):
-                    raise DocumentError(f"{path}:{number + 1}: answers must be a list, not {answers!r:.40}")
+                if not isinstance(answers, list) or not all(isinstance(answer, str) for answer in answers):
+                    raise DocumentError(f"{path}:{number + 1}: answers must be a list of texts, not {answers!r:.40}")
                 if not answers or not order or not passages[order[0]].gold:
                     self.counts["without an answer"] += 1
                 elif any(known[i] is None for i in order):
@@ -194,7 +195,7 @@ class _Run(TrainingRun):
 
     def _item(self, query: str, passages: tuple[int, ...], answer: str) -> Item:
         marks = XRAG.separator.join([_MARK] * len(passages))
-        return Item(XRAG.template.replace("{query}", query).replace("{context}", marks), passages, answer)
+        return Item(XRAG.template.replace("{context}", marks).replace("{query}", query), passages, answer)
 
     def _noted(self, title: str, text: str) -> int | None:
         """Returns the position of a passage among all of them, or nothing if it is too long."""
@@ -210,7 +211,7 @@ class _Run(TrainingRun):
     def _encoder(self) -> SentenceTransformerEncoder:
         options = self.options
         device = options.device if options.device.startswith("cuda") else "cpu"
-        return SentenceTransformerEncoder(options.encoder, options.normalize, options.prefix, device)
+        return SentenceTransformerEncoder(str(options.encoder), options.normalize, options.prefix, device)
 
     def _embeddings(self) -> Any:
         """Returns float32 `(passages, dim)`, made once and kept beside the checkpoints."""
@@ -222,7 +223,8 @@ class _Run(TrainingRun):
             with Progress(transient=True) as progress:
                 starts = progress.track(range(0, len(texts), _ENCODED), description="encoding passages")
                 parts = [encoder.encode(texts[start : start + _ENCODED]) for start in starts]
-            np.save(file, np.concatenate(parts), allow_pickle=False)
+            with written_whole(file) as out:
+                np.save(out, np.concatenate(parts), allow_pickle=False)
         return torch.from_numpy(np.load(file, allow_pickle=False))
 
     # ---- learning ----------------------------------------------------------------------------------------------------

@@ -7,11 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from rag_compress import ProjectorCompressor
 from rag_compress.compressors.projector import XRAG
-from rag_compress.errors import InvalidInput
+from rag_compress.errors import DocumentError, InvalidInput
 
 pytest.importorskip("transformers")
 from tiny_classifier import write_encoder
@@ -66,9 +67,8 @@ def options(tmp_path: Path, **changes: Any) -> ProjectorTraining:
         "tune_rate": 1e-2,
         "dev": (data,),
     }
-    return ProjectorTraining(
-        llm=str(llm), data=(data,), out=str(tmp_path / "out"), encoder=str(encoder), **(wanted | changes)
-    )
+    wanted |= {"llm": str(llm), "data": (data,), "out": str(tmp_path / "out"), "encoder": str(encoder)}
+    return ProjectorTraining(**(wanted | changes))
 
 
 def test_it_learns(tmp_path: Path) -> None:
@@ -132,6 +132,37 @@ def test_resume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for other in ({"seed": 1}, {"tokens": 2}, {"tune_rate": 1.0}):
         with pytest.raises(InvalidInput, match="other options"):
             train(replace(run, **other))
+
+
+def test_a_kill_while_embeddings_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half a file of embeddings is not taken for the whole one."""
+    save = np.save
+
+    def killed(file: Any, array: Any, **_: Any) -> None:
+        save(file, array)
+        (file if hasattr(file, "truncate") else file.open("r+b")).truncate(200)
+        raise KeyboardInterrupt
+
+    run = options(tmp_path, encoder=tmp_path / "encoder")
+    monkeypatch.setattr(np, "save", killed)
+    with pytest.raises(KeyboardInterrupt):
+        train(run)
+    monkeypatch.undo()
+    assert MlpProjector.from_folder(train(run)).config.encoder == str(tmp_path / "encoder")
+
+
+@pytest.mark.parametrize("answers", [[1889], [None], {"text": ["loire"], "answer_start": [4]}, "loire"], ids=str)
+def test_answers_are_texts(tmp_path: Path, answers: Any) -> None:
+    """Answers in another form, as in SQuAD's files, are an error that names the line."""
+    data = str(write_lines(tmp_path / "odd.jsonl", [*LINES, LINES[0] | {"answers": answers}]))
+    with pytest.raises(DocumentError, match=r"odd\.jsonl:5: answers must be a list of texts"):
+        train(options(tmp_path, data=(data,)))
+
+
+def test_a_question_about_templates(tmp_path: Path) -> None:
+    """Braces in a question are the question's."""
+    data = str(write_lines(tmp_path / "braces.jsonl", [LINES[0] | {"query": "what is {context} in {query}?"}]))
+    assert train(options(tmp_path, data=(data,), pretrain_steps=0, tune_steps=1)).is_dir()
 
 
 def test_accumulation(tmp_path: Path) -> None:
