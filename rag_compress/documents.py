@@ -17,7 +17,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, cast
 
 from rag_compress.checks import is_folder
 from rag_compress.errors import DocumentError, InvalidInput
@@ -50,7 +50,7 @@ def read_documents(
 
     Args:
         sources: Paths, or `-`.
-        encoding: Of all files.
+        encoding: Of all files; beside UTF-8, UTF-16 with its byte order mark is known, which Windows writes.
         on_error: Is called with each document that cannot be read, by file and line, or whose id came before; reading
             goes on with the next one unless this raises (the default does).
 
@@ -85,6 +85,14 @@ def _text_codec(encoding: str) -> str:
         raise InvalidInput(f"Unknown encoding {encoding!r}: try utf-8, latin-1 or cp1252") from error
     name = codecs.lookup(encoding).name
     return "utf-8-sig" if name == "utf-8" else name
+
+
+def _codec_of(start: bytes, codec: str) -> str:
+    """Returns the codec of a content that starts like this: a byte order mark of UTF-16 is never UTF-8."""
+    has_mark = start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) and not start.startswith(
+        codecs.BOM_UTF32_LE
+    )
+    return "utf-16" if has_mark and codec == "utf-8-sig" else codec
 
 
 def _read(source: str, codec: str) -> Iterator[_Item]:
@@ -142,7 +150,7 @@ def _read_file(file: Path, codec: str) -> Iterator[_Item]:
     try:
         if _holds_lines(file):
             with gzip.open(file) if file.suffix.lower() == ".gz" else file.open("rb") as stream:
-                yield from _read_lines(cast("BinaryIO", stream), str(file), codec)
+                yield from _read_lines(cast("io.BufferedReader", stream), str(file), codec)
         else:
             yield _document(str(file), file.read_bytes(), codec)
     except (OSError, EOFError, zlib.error) as error:  # a cut or altered gzip file raises the last two
@@ -153,34 +161,40 @@ def _read_file(file: Path, codec: str) -> Iterator[_Item]:
 def _read_standard_input(codec: str) -> Iterator[_Item]:
     """Yields the documents of standard input: JSON lines when it starts with `{`, otherwise one text."""
     content = b"" if sys.stdin is None else sys.stdin.buffer.read()
+    codec = _codec_of(content, codec)
     if not content:
         yield DocumentError("<stdin>: is empty")
     elif content.decode(codec, "replace").lstrip()[:1] == "{":
-        yield from _read_lines(io.BytesIO(content), "<stdin>", codec)
+        yield from _read_lines(io.BufferedReader(io.BytesIO(content)), "<stdin>", codec)
     else:
         yield _document("<stdin>", content, codec)
 
 
 def _document(name: str, content: bytes, encoding: str) -> _Item:
+    encoding = _codec_of(content, encoding)
     if b"\0" in content[:8192] and not encoding.startswith("utf-16") and not encoding.startswith("utf-32"):
         return DocumentError(f"{name}: is binary, not text")
     try:
         return name, Document(Path(name).as_posix(), content.decode(encoding), title=Path(name).name)
     except UnicodeDecodeError as error:
-        known = encoding.removesuffix("-sig")
-        return DocumentError(f"{name}: is not {known} text (byte {error.start}): give its encoding (--encoding)")
+        return DocumentError(f"{name}: {_not_text(encoding)} (byte {error.start}): give its encoding (--encoding)")
 
 
-def _read_lines(stream: BinaryIO, name: str, codec: str) -> Iterator[_Item]:
+def _not_text(codec: str) -> str:
+    return f"is not {codec.removesuffix('-sig')} text"
+
+
+def _read_lines(stream: io.BufferedReader, name: str, codec: str) -> Iterator[_Item]:
+    codec = _codec_of(stream.peek(4), codec)
     try:
         for number, line in enumerate(_lines_of(stream, codec), start=1):
             if line.strip():
                 yield _from_line(line, f"{name}:{number}", codec)
     except UnicodeError as error:
-        yield DocumentError(f"{name}: is not {codec} text: {error}")
+        yield DocumentError(f"{name}: {_not_text(codec)}: {error}")
 
 
-def _lines_of(stream: BinaryIO, codec: str) -> Iterable[bytes | str]:
+def _lines_of(stream: io.BufferedReader, codec: str) -> Iterable[bytes | str]:
     """Returns the lines, undecoded where the codec allows it, so that one bad line does not spoil the others."""
     if "a\n".encode(codec).endswith(b"a\n"):
         return stream
@@ -191,7 +205,7 @@ def _from_line(line: bytes | str, place: str, codec: str) -> _Item:
     try:
         record = json.loads(line if isinstance(line, str) else line.decode(codec))
     except UnicodeDecodeError as error:
-        return DocumentError(f"{place}: is not {codec} text (byte {error.start} of the line)")
+        return DocumentError(f"{place}: {_not_text(codec)} (byte {error.start} of the line)")
     except (ValueError, RecursionError) as error:
         return DocumentError(f"{place}: is not JSON: {error}")
     return _from_record(record, place)

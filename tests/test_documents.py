@@ -76,7 +76,7 @@ def test_standard_input(content: bytes, texts: list[str], monkeypatch: pytest.Mo
         (b'{"text": 3}', "must be a string, not int"),
         (b'{"text": "a", "id": [1]}', "the id must be a string or a number"),
         (b'{"text": "a", "title": 3}', "the title a string"),
-        (b'{"text": "\xff"}', "is not utf-8"),
+        (b'{"text": "\xff"}', "is not utf-8 text"),
         (b"[" * 100_000, "is not JSON"),
         (b'{"text": "first", "id": "first"}', "the id 'first' came before, at"),
     ],
@@ -124,6 +124,18 @@ def test_other_encodings(tmp_path: Path) -> None:
     errors: list[DocumentError] = []
     list(read_documents([tmp_path / "a.jsonl"], "utf-16", errors.append))
     assert "is not" in str(errors[0])
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be"])
+def test_utf_16_is_known_by_its_mark(encoding: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What Windows calls Unicode is read beside UTF-8, from files, JSON lines and standard input."""
+    mark = "\ufeff" if encoding == "utf-16-be" else ""
+    (tmp_path / "a.jsonl").write_bytes(f'{mark}{{"text": "é"}}\n{{"text": "ü"}}\n'.encode(encoding))
+    (tmp_path / "b.txt").write_bytes(f"{mark}ö".encode(encoding))
+    (tmp_path / "c.txt").write_text("ß", encoding="utf-8")
+    assert [d.text for d in read(tmp_path)] == ["é", "ü", "ö", "ß"]
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO((tmp_path / "a.jsonl").read_bytes())))
+    assert [d.text for d in read("-")] == ["é", "ü"]
 
 
 def test_links(tmp_path: Path) -> None:
