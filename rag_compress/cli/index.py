@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.text import Text
 
-from rag_compress.checks import check_count
+from rag_compress.checks import check_count, check_question
 from rag_compress.cli.options import Retrieval, Sources
 from rag_compress.cli.reading import read
 from rag_compress.cli.view import progress, stderr, stdout, to_json, visible, working
@@ -22,7 +22,7 @@ from rag_compress.retrievers import (
     HybridRetriever,
     load_retriever,
 )
-from rag_compress.retrievers.index_folder import indexed_text
+from rag_compress.retrievers.index_folder import indexed_text, replaceable
 from rag_compress.retrievers.storage import Storage
 from rag_compress.text import split_document
 from rag_compress.types import Document
@@ -37,6 +37,7 @@ def build_index(
     check_count("passage_words", passage_words)
     if storage != "float32" and method is not Retrieval.dense:
         raise InvalidInput(f"--storage {storage} is for --method dense, not {method}")
+    replaceable(out)  # a wrong folder is told before hours of encoding, not after
     documents, skipped = read(sources)
     passages = documents
     if passage_words:
@@ -52,6 +53,7 @@ def build_index(
 
 def search_index(folder: Path, query: str, k: int, encoder: str | None, as_json: bool) -> None:
     """Prints the documents that an index finds, best first."""
+    check_question(query)
     with working("searching"):
         (found,) = load_retriever(folder, _encoder(encoder) if encoder else None).retrieve([query], k)
     for document in found:

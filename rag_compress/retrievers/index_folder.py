@@ -54,12 +54,12 @@ def write_index(
     """
     root = Path(folder)
     data = root / f"data-{secrets.token_hex(4)}"
-    old = _replaceable(root)
+    old = replaceable(root)
     try:
         data.mkdir(parents=True)
         save(data)
         files = _flushed(data)
-        old = _replaceable(root)  # another writer may have been faster
+        old = replaceable(root)  # another writer may have been faster
         _write_manifest(root, {"kind": kind, "parameters": parameters, "data": data.name, "files": files})
     except BaseException as error:
         shutil.rmtree(data, ignore_errors=True)
@@ -96,6 +96,30 @@ def read_index(folder: str | os.PathLike[str], kind: str, load: Callable[[IndexF
             if isinstance(error, IndexFolderError):
                 raise
             raise DamagedIndex(f"{error.filename} is missing: build the index again") from error
+
+
+def replaceable(root: Path) -> dict[str, Any] | None:
+    """Returns the manifest of the index that stands in a folder, or `None` if the folder is empty or absent.
+
+    Raises:
+        IndexFolderError: There is something else than an index, or it cannot be looked at.
+    """
+    try:
+        names = [each.name for each in root.iterdir()] if root.exists() else []
+    except OSError as error:
+        raise IndexFolderError(f"Cannot write the index {root}: {error}") from error
+    if not names:
+        return None
+    try:
+        return _read_manifest(root)
+    except IncompatibleIndex:
+        raise
+    except IndexFolderError as error:
+        own = [name for name in names if _DATA.fullmatch(name)]
+        if own and all(name in own or _MANIFEST.fullmatch(name) for name in names):
+            return None  # what a first save that was killed has left, or a damaged index
+        message = f"{root} is not empty and holds no index that could be replaced: choose another folder"
+        raise IndexFolderError(message) from error
 
 
 def kind_of(folder: str | os.PathLike[str]) -> str:
@@ -146,26 +170,6 @@ def read_documents(file: Path) -> tuple[Document, ...]:
     """Returns the documents that `write_documents` wrote."""
     with file.open(encoding="ascii") as lines:
         return tuple(Document(**json.loads(line)) for line in lines)
-
-
-def _replaceable(root: Path) -> dict[str, Any] | None:
-    """Returns the manifest of the index that stands in a folder, or `None` if the folder is empty or absent."""
-    try:
-        names = [each.name for each in root.iterdir()] if root.is_dir() else []
-    except OSError as error:
-        raise IndexFolderError(f"Cannot write the index {root}: {error}") from error
-    if not names:
-        return None
-    try:
-        return _read_manifest(root)
-    except IncompatibleIndex:
-        raise
-    except IndexFolderError as error:
-        own = [name for name in names if _DATA.fullmatch(name)]
-        if own and all(name in own or _MANIFEST.fullmatch(name) for name in names):
-            return None  # what a first save that was killed has left, or a damaged index
-        message = f"{root} is not empty and holds no index that could be replaced: choose another folder"
-        raise IndexFolderError(message) from error
 
 
 def _write_manifest(root: Path, content: Mapping[str, Any]) -> None:

@@ -255,6 +255,14 @@ def test_a_failed_index_leaves_nothing(run: Run, folder: Path, tmp_path: Path) -
     assert not (tmp_path / "index").exists()
 
 
+@pytest.mark.parametrize("out", [".", "rivers.txt"])
+def test_an_index_in_a_wrong_place(run: Run, folder: Path, out: str) -> None:
+    """A place that holds something else is refused at once, not when everything has been read and encoded."""
+    result = run("index", folder, "--out", folder / out, "--method", "dense", "--encoder", "absent")
+    assert (result.code, result.out) == (1, "")
+    assert re.search("holds no index that could be replaced|Not a directory", " ".join(result.err.split()))
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -340,7 +348,7 @@ def test_json_is_json(run: Run, tmp_path: Path) -> None:
 
 def test_a_blank_question(run: Run, folder: Path) -> None:
     """An unset variable of a shell is no question."""
-    for arguments in (["compress", " ", folder], ["demo", ""]):
+    for arguments in (["compress", " ", folder], ["demo", ""], ["search", folder, ""]):
         result = run(*arguments)
         assert (result.code, result.out) == (2, "")
         assert "must not be blank" in result.err
