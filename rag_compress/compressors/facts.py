@@ -129,8 +129,12 @@ def facts_of(sentence: str) -> Facts:
 
 
 def normalized(text: str) -> str:
-    """Returns a text without accents on Latin letters, citations such as [3] and emphasis, its dates written out."""
+    """Returns a text without accents on Latin letters, citations such as [3] and emphasis, its dates written out.
+
+    Numbers have their first digit before the point (.5), none of their thousands apart (1 006), and no "No." (No. 5).
+    """
     text = _EMPHASIS.sub(" ", _CITATION.sub("", _HALF_OF_DAY.sub(r" \1m", text)))
+    text = _NUMERO.sub("number ", _POINT.sub("0.", _THOUSANDS.sub("", text)))
     if not text.isascii():
         text = "".join(map(_unaccented, normalize("NFC", text))).translate(_LETTERS)
     return _DATE.sub(_written_out, text)
@@ -159,6 +163,9 @@ def folded(text: str) -> str:
 
 _CITATION = re.compile(r"\s?\[\d{1,3}\]")
 _HALF_OF_DAY = re.compile(r"(?<=\d)(?::00)?\s?([ap])\.?m\b\.?", re.IGNORECASE)
+_THOUSANDS = re.compile(r"(?<=\d)(?<!\d{4})['’\u00a0\u2009\u202f](?=\d{3}(?!\d))")
+_POINT = re.compile(r"(?<![\w.])\.(?=\d)")
+_NUMERO = re.compile(r"\b(?:No\.?|no\.)\s?(?=\d)|№\s?")
 _EMPHASIS = re.compile(r"(?<!\w)_+|_+(?!\w)")
 _LETTERS = str.maketrans({"ł": "l", "Ł": "L", "ø": "o", "Ø": "O", "đ": "d", "Đ": "D", "ß": "ss", "æ": "ae", "œ": "oe"})
 _DATE = re.compile(
@@ -179,35 +186,40 @@ def _written_out(date: re.Match[str]) -> str:
 
 # ---- numbers ---------------------------------------------------------------------------------------------------------
 
+_SCALE_WORDS = {
+    10**3: "thousand",
+    10**5: "lakh",
+    10**6: "million millions millionen millones",
+    10**7: "crore",
+    10**9: "billion milliard milliards milliarden bn",
+    10**12: "trillion tn",
+}
+_SCALES = {word: scale for scale, spellings in _SCALE_WORDS.items() for word in spellings.split()}
+_SCALE = rf"[- ]?(?i:{'|'.join(_SCALES)})\b|[万萬亿億]"
+_SCALES |= {"k": 10**3, "m": 10**6, "b": 10**9, "万": 10**4, "萬": 10**4, "亿": 10**8, "億": 10**8}
 _DIGITS = re.compile(
     r"(?P<currency>[$€£¥₹]|\b(?:USD|EUR|GBP|JPY|INR|CHF)\b)?\s?(?P<sign>(?<![^\s(])[-−])?"
     r"(?<![A-Za-z0-9_])(?<!\d\.)(?P<digits>\d[\d,.]*\d|\d)(?:st|nd|rd|th|s)?"
-    r"(?P<scale>[- ]?(?:thousand|million|billion|trillion|bn)\b|[mMkK]\b|(?(currency) ?[mMkKbB]\b|(?!)))?"
+    rf"(?P<scale>{_SCALE}|[mMkK]\b|(?(currency) ?[mMkKbB]\b|(?!)))?"
     r"(?P<tail>[ -]?(?:per cent|%|km/h|[A-Za-zµμ°]+))?"
 )
 _ONE = re.compile(r"\b(?:one|One(?! day\b))[- ]([a-z]+)")
 _SINGLE = re.compile(r"\b(?:(?:one|an?)[- ](?:(?:full|single|whole)[- ])?|(?:full|single|whole)[- ])(?=([a-z]+))")
-_NUMBER_WORD = re.compile(r"[A-Za-z]+(?:-[A-Za-z]+)?")
-_SCALES = {
-    "thousand": 10**3,
-    "k": 10**3,
-    "million": 10**6,
-    "m": 10**6,
-    "billion": 10**9,
-    "bn": 10**9,
-    "b": 10**9,
-    "trillion": 10**12,
-}
 _ONES = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen".split()
 _ONES += "seventeen eighteen nineteen".split()
 _TENS = {ten: 10 * i for i, ten in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), start=2)}
-_ORDINALS = "third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth".split()
-_WORD_VALUES = {word: i for i, word in enumerate(_ONES) if i > 1} | _TENS
-_WORD_VALUES |= {word: i for i, word in enumerate(_ORDINALS, start=3)} | {"dozen": 12, "hundred": 100}
+_ORDINALS = "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth thirteenth".split()
+_ORDINALS += "fourteenth fifteenth sixteenth seventeenth eighteenth nineteenth".split()
+_WORD_VALUES = {word: i for i, word in enumerate(_ONES) if i > 1} | _TENS | {"dozen": 12, "hundred": 100}
+_WORD_VALUES |= {word: i for i, word in enumerate(_ORDINALS, start=1) if i > 2}
+_WORD_VALUES |= {f"{ten[:-1]}ieth": value for ten, value in _TENS.items()}
+_SMALL = {word: i for names in (_ONES[1:10], _ORDINALS[:9]) for i, word in enumerate(names, start=1)}
+_NUMBER_WORD = re.compile(rf"(?i:(?:{'|'.join(_TENS)})-(?:{'|'.join(_SMALL)})\b)|[A-Za-z]+")
 MONTHS = "january february march april may june july august september october november december".split()
 _UNITS = {
     "%": "% percent pct",
     "$": "dollar dollars usd",
+    "¢": "cent cents",
     "€": "euro euros eur",
     "£": "pound pounds gbp",
     "¥": "yen jpy",
@@ -220,12 +232,14 @@ _UNITS = {
     "m": "m metre metres meter meters",
     "cm": "cm centimetre centimetres centimeter centimeters",
     "mm": "mm millimetre millimetres millimeter millimeters",
-    "mi": "mile miles",
+    "mi": "mi mile miles",
     "ft": "ft foot feet",
     "in": "inch inches",
     "kg": "kg kilogram kilograms kilo kilos",
     "g": "g gram grams",
     "mg": "mg milligram milligrams",
+    "mol": "mol mole moles",
+    "mmol": "mmol millimole millimoles",
     "µg": "µg μg mcg microgram micrograms",
     "lb": "lb lbs",
     "oz": "oz ounce ounces",
@@ -243,7 +257,10 @@ _UNITS = {
     "pm": "pm",
     "h": "hour hours hr hrs",
     "min": "minute minutes min mins",
-    "s": "second seconds sec secs",
+    "s": "s second seconds sec secs",
+    "ms": "ms millisecond milliseconds",
+    "µs": "µs μs microsecond microseconds",
+    "ns": "ns nanosecond nanoseconds",
     "d": "day days",
     "wk": "week weeks",
     "mo": "month months",
@@ -253,8 +270,10 @@ _UNITS = {
     "ml": "ml millilitre millilitres milliliter milliliters",
     "°c": "°c celsius",
     "°f": "°f fahrenheit",
+    "tb": "tb terabyte terabytes",
     "gb": "gb gigabyte gigabytes",
     "mb": "mb megabyte megabytes",
+    "kb": "kb kilobyte kilobytes",
 }
 _UNIT_OF = {word: unit for unit, spellings in _UNITS.items() for word in spellings.split()}
 
@@ -275,12 +294,13 @@ def _written_numbers(sentence: str) -> Iterator[Number]:
     """Yields numbers in words, such as `five` or `two hundred`."""
     end = -1
     for match in _NUMBER_WORD.finditer(sentence):
-        number = _word_value(match.group().casefold())
-        if number is None or match.start() <= end:
-            continue
+        word = match.group().casefold()
         following = _NUMBER_WORD.match(sentence, match.end() + 1)
         after = following.group().casefold() if following else ""
         scale = 100 if after == "hundred" else _SCALES.get(after if len(after) > 2 else "", 1)
+        number = 1 if scale > 1 and word in ("one", "a") else _word_value(word)
+        if number is None or match.start() <= end:
+            continue
         if following and scale > 1:
             end = following.end()
         yield Number(str(number * scale), _UNIT_OF.get(after, ""), match.start())
@@ -291,8 +311,7 @@ def _word_value(word: str) -> int | None:
     ten, hyphen, rest = word.partition("-")
     if not hyphen:
         return _WORD_VALUES.get(ten)
-    ones = _ONES.index(rest) if rest in _ONES[1:10] else None
-    return None if ten not in _TENS or ones is None else _TENS[ten] + ones
+    return _TENS[ten] + _SMALL[rest] if ten in _TENS and rest in _SMALL else None
 
 
 def _value(digits: str, scale: str | None) -> str | None:

@@ -156,6 +156,14 @@ def test_options() -> None:
         ("one hour at 5:00 p.m.", [("5", "pm")]),
         ("five hundred", [("500", "")]),
         ("A17 and version 1.2.3", [("1.2.3", "")]),
+        ("p < .001, not .05", [("0.001", ""), ("0.05", "")]),
+        ("1\u202f006 km, 1'234'567 and 2010\u00a0500", [("1006", "km"), ("1234567", ""), ("2010", ""), ("500", "")]),
+        (
+            "$5 Million, 3 milliards and 4万",
+            [("5000000", "$"), ("3000000000", ""), ("40000", "")],
+        ),
+        ("one million, a billion, one", [("1000000", ""), ("1000000000", "")]),
+        ("five-year, twenty-first and nineteenth-century", [("5", "a"), ("21", ""), ("19", "")]),
     ],
 )
 def test_numbers(text: str, numbers: list[tuple[str, str]]) -> None:
@@ -204,6 +212,12 @@ def test_names() -> None:
         ("长城 全长1006公里", "长城 全长1060公里"),
         ("Apple acquired Beats in 2014.", "Apple was acquired by Beats in 2014."),
         ("The general Smith was killed by Jones.", "The general Smith killed Jones."),
+        ("The firm lost one million dollars.", "The firm lost one billion dollars."),
+        ("He signed a five-year contract with Milan.", "He signed a three-year contract with Milan."),
+        ("The difference was significant (P < .001).", "The difference was significant (P < .01)."),
+        ("Latency is 20 ms on average.", "Latency is 20 s on average."),
+        ("L'entreprise a perdu 5 millions d'euros en 2019.", "L'entreprise a perdu 5 milliards d'euros en 2019."),
+        ("该公司有3万名员工。", "该公司有3亿名员工。"),
     ],
 )
 def test_changed_facts(source: str, written: str) -> None:
@@ -256,6 +270,14 @@ def test_changed_facts(source: str, written: str) -> None:
         ("The _New York Times_ Reports That President Biden Visited Kyiv", "President Biden Visited Kyiv"),
         ("Apple acquired Beats in 2014.", "Beats was acquired by Apple in 2014."),
         ("The general Smith was killed by Jones.", "Jones killed the general Smith."),
+        ("The firm lost a million dollars in Paris.", "The firm lost $1 million in Paris."),
+        ("He signed a five-year contract with Milan.", "He signed a 5-year contract with Milan."),
+        ("It is the third-largest city in Italy.", "It is the third largest city in Italy."),
+        ("It was built in Rome in the nineteenth century.", "It was built in Rome in the 19th century."),
+        ("The difference was significant (P = .05).", "The difference was significant (P = 0.05)."),
+        ("The song reached No. 5 on the chart.", "The song reached number 5 on the chart."),
+        ("La Loire est un fleuve de 1\u202f006 km.", "La Loire est un fleuve de 1006 km."),
+        ("The firm paid $5 Million for it.", "The firm paid $5 million for it."),
     ],
 )
 def test_faithful_sentences(source: str, written: str) -> None:
