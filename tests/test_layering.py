@@ -14,7 +14,7 @@ import rag_compress
 PACKAGE = Path(rag_compress.__file__).parent
 LAYERS = [
     {"errors", ""},
-    {"types", "checks", "named", "cores", "whole", "locks"},
+    {"types", "checks", "named", "whole", "processes"},
     {"stages", "words", "tokens", "budget"},
     {"text", "prompts", "documents", "models"},
     {"selection", "stores"},
@@ -156,6 +156,18 @@ def test_public_names() -> None:
     with pytest.raises(AttributeError, match="no attribute 'Magic'"):
         _ = rag_compress.Magic
     assert sorted(rag_compress._HOME_OF) == sorted(rag_compress.__all__)
+
+
+def test_the_architecture_names_every_module() -> None:
+    """The table of the parts has a place for each file, but for those of the command line."""
+    page = (Path(__file__).parents[1] / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = {row.split("`")[1]: row for row in page.splitlines() if row.startswith("| `")}
+    for file in FILES:
+        folder, *inner = file.relative_to(PACKAGE).with_suffix("").parts
+        if inner and folder != "cli" and file.stem != "__init__":
+            assert f"`{file.stem}`" in rows[f"{folder}/"], file
+        elif not inner and not folder.startswith("__"):
+            assert any(f"`{folder}.py`" in row for row in rows.values()), file
 
 
 def test_every_public_thing_has_a_docstring() -> None:

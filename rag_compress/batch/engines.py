@@ -22,8 +22,8 @@ from rag_compress.batch.inputs import Input
 from rag_compress.batch.methods import find_method
 from rag_compress.batch.worker import Outcome, Worker
 from rag_compress.checks import check_count
-from rag_compress.cores import cores
 from rag_compress.errors import JobError
+from rag_compress.processes import cores
 
 T = TypeVar("T")
 F = TypeVar("F")

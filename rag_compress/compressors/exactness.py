@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from rag_compress.compressors.facts import facts_of
+from rag_compress.compressors.grounding.facts import facts_of
 from rag_compress.text import sentences
 
 _FOR_NUMBERS = re.compile(

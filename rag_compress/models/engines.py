@@ -13,11 +13,10 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from rag_compress.cores import threads
 from rag_compress.errors import InvalidInput, MissingExtra, ModelError
-from rag_compress.locks import load_once
 from rag_compress.models.onnx import has_provider, new_session, open_session, runtime
 from rag_compress.models.windows import Window
+from rag_compress.processes import load_once, threads
 
 _LOG = logging.getLogger(__name__)
 

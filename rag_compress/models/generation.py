@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from rag_compress.errors import InvalidInput, MissingExtra, ModelError
-from rag_compress.locks import load_once
 from rag_compress.models.instructions import messages, read_reply
 from rag_compress.models.protocols import Summary
 from rag_compress.models.spelling import copied_text
+from rag_compress.processes import load_once
 from rag_compress.text import sentences
 from rag_compress.tokens import without_surrogates
 

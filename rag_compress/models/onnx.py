@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rag_compress.errors import InvalidInput, MissingExtra, ModelError
-from rag_compress.locks import load_once
+from rag_compress.processes import load_once
 
 
 @load_once(maxsize=8)

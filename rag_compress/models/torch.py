@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rag_compress.errors import InvalidInput, MissingExtra
-from rag_compress.locks import load_once
 from rag_compress.models.protocols import Encoder
+from rag_compress.processes import load_once
 from rag_compress.tokens import without_surrogates
 
 

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from rag_compress import Grounding
-from rag_compress.compressors.facts import facts_of, normalized
+from rag_compress.compressors.grounding.facts import facts_of, normalized
 from rag_compress.errors import InvalidInput
 
 SOURCES = [

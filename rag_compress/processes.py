@@ -1,4 +1,4 @@
-"""A lock that a forked process does not inherit held, and caches that load each thing once, whatever thread asks."""
+"""What a process needs to know of itself: its processors, locks that a fork leaves free, models loaded once."""
 
 from __future__ import annotations
 
@@ -11,6 +11,17 @@ from typing import Generic, ParamSpec, TypeVar
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
+
+
+def cores() -> int:
+    """Returns the processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def threads() -> int:
+    """Returns how many threads should share the work: `OMP_NUM_THREADS`, if it is set, otherwise one for each core."""
+    wanted = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    return int(wanted) if wanted.isdigit() and int(wanted) else cores()
 
 
 class ProcessLock:

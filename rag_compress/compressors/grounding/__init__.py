@@ -10,9 +10,9 @@ from math import fsum, log
 from typing import NamedTuple
 
 from rag_compress.checks import check_count, check_number
-from rag_compress.compressors.facts import Facts, content_words, facts_of, folded, normalized
-from rag_compress.compressors.opposites import opposites
-from rag_compress.compressors.places import place_faults
+from rag_compress.compressors.grounding.antonyms import opposites
+from rag_compress.compressors.grounding.facts import Facts, content_words, facts_of, folded, normalized
+from rag_compress.compressors.grounding.word_order import misplaced
 from rag_compress.text import Splitter, sentences
 from rag_compress.words import words
 
@@ -152,7 +152,7 @@ def _faults(sentence: str, sources: Sequence[str], alignment: _Alignment) -> Ite
     yield from _name_faults(said, known, short | {word for word in written if alignment.spells(word, known)})
     text = folded(" ".join(sources))
     yield from (f'quotation "{quote}"' for quote in said.quotes if quote not in text)
-    yield from place_faults(sentence, sources, short)
+    yield from misplaced(sentence, sources, short)
     yield from _negation_faults(said, known)
     yield from opposites(said, known)
 

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from rag_compress.locks import ProcessLock, load_once
+from rag_compress.processes import ProcessLock, load_once
 
 
 def test_it_excludes_threads() -> None:

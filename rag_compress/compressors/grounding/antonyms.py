@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import cache
 
-from rag_compress.compressors.facts import Facts, Token
+from rag_compress.compressors.grounding.facts import Facts, Token
 from rag_compress.words import STOP_WORDS, words
 
 _GROUPS = """

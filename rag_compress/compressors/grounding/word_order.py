@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence, Set
 from itertools import combinations, pairwise
 
-from rag_compress.compressors.facts import MONTHS, Facts, Name, Number, Token, facts_of
+from rag_compress.compressors.grounding.facts import MONTHS, Facts, Name, Number, Token, facts_of
 from rag_compress.words import STOP_WORDS
 
 _REACH = 3
@@ -20,7 +20,7 @@ _CONTEXT = 2
 """How many words before or after a name say which name stands there."""
 
 
-def place_faults(sentence: str, sources: Sequence[str], short: Set[str] = frozenset()) -> Iterator[str]:
+def misplaced(sentence: str, sources: Sequence[str], short: Set[str] = frozenset()) -> Iterator[str]:
     """Yields what stands elsewhere than in the sources of a sentence, the first of which is the best.
 
     Names in `short` are the first letters of others, so that they may stand in their place.
