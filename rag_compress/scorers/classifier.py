@@ -10,7 +10,7 @@ from hashlib import blake2b
 from importlib.util import find_spec
 from itertools import groupby
 from pathlib import Path
-from typing import NamedTuple, get_args
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,18 +22,12 @@ from rag_compress.models.onnx import open_session
 from rag_compress.models.protocols import Passage
 from rag_compress.models.windows import Reading, WindowCutter, load_tokenizer, pool
 from rag_compress.processes import ProcessLock, load_once
-from rag_compress.scorers.lexical import LexicalScorer
-from rag_compress.words import words
+from rag_compress.scorers.features import Logits, features, lexical_scores, passage_features, script_of, sigmoid
 
 BUNDLED = Path(__file__).parent.parent / "models" / "bundled"
 """The folder of the weights that come with the library."""
 _LOWEST = -12.0
 """The logit of what the model cannot read: a sentence without tokens, a passage without sentences."""
-_LEXICAL = 8.0
-"""How many times BM25 counts beside the sentence's logit, as in training, where a first guess is needed."""
-_BRIDGES = 3
-_LEAST_SPREAD = 0.02
-"""Added to the standard deviation of BM25 scores, which is 0 where no word of the query stands."""
 
 
 @dataclass(frozen=True)
@@ -93,9 +87,9 @@ class ClassifierScorer:
         weights = [_load(self.folder).calibration[script_of(query)]["sentence"] for query in queries]
         lexical = lexical_scores(queries, passages)
         return [
-            [_probabilities(own, rows) for rows in features(group, evidence, scores)]
-            for own, group, evidence, scores in zip(
-                weights, passages, self.evidence(queries, passages), lexical, strict=True
+            [_probabilities(own, rows) for rows in features(group, logits, scores)]
+            for own, group, logits, scores in zip(
+                weights, passages, self.logits(queries, passages), lexical, strict=True
             )
         ]
 
@@ -104,23 +98,23 @@ class ClassifierScorer:
         weights = [_load(self.folder).calibration[script_of(query)]["passage"] for query in queries]
         lexical = lexical_scores(queries, passages)
         return [
-            _probabilities(own, passage_features(group, evidence, scores))
-            for own, group, evidence, scores in zip(
-                weights, passages, self.evidence(queries, passages), lexical, strict=True
+            _probabilities(own, passage_features(group, logits, scores))
+            for own, group, logits, scores in zip(
+                weights, passages, self.logits(queries, passages), lexical, strict=True
             )
         ]
 
-    def evidence(self, queries: Sequence[str], passages: Sequence[Sequence[Passage]]) -> list[list[Evidence]]:
+    def logits(self, queries: Sequence[str], passages: Sequence[Sequence[Passage]]) -> list[list[Logits]]:
         """Returns the model's logits of each passage, before calibration."""
         pairs = [(query, passage) for query, group in zip(queries, passages, strict=True) for passage in group]
         found = iter(self._remembered(pairs) if self.memory else self._read(pairs))
         return [[next(found) for _ in group] for group in passages]
 
-    def _read(self, pairs: Sequence[tuple[str, Passage]]) -> list[Evidence]:
+    def _read(self, pairs: Sequence[tuple[str, Passage]]) -> list[Logits]:
         model, engine = _load(self.folder), self._engine()
         return [each for block in _blocks(pairs) for each in read_pairs(model.cutter, engine, block)]
 
-    def _remembered(self, pairs: Sequence[tuple[str, Passage]]) -> list[Evidence]:
+    def _remembered(self, pairs: Sequence[tuple[str, Passage]]) -> list[Logits]:
         """Returns what the model says of each pair, reading only those that it does not remember."""
         keys, memory = [_key(*pair) for pair in pairs], _memory(self)
         with _REMEMBERING:
@@ -148,7 +142,7 @@ _REMEMBERING = ProcessLock()
 
 
 @load_once(maxsize=4)
-def _memory(_: ClassifierScorer) -> dict[bytes, Evidence]:
+def _memory(_: ClassifierScorer) -> dict[bytes, Logits]:
     """Returns the logits of the passages that a scorer, or one equal to it, read lately, the latest last."""
     return {}
 
@@ -177,101 +171,13 @@ def _blocks(pairs: Sequence[tuple[str, Passage]]) -> Iterator[list[tuple[str, Pa
         yield block
 
 
-def read_pairs(cutter: WindowCutter, engine: Engine, pairs: Sequence[tuple[str, Passage]]) -> list[Evidence]:
+def read_pairs(cutter: WindowCutter, engine: Engine, pairs: Sequence[tuple[str, Passage]]) -> list[Logits]:
     """Returns what the model that an engine runs says of each pair of query and passage."""
     readings: list[Reading] = []
     for query, group in groupby(pairs, key=lambda pair: pair[0]):
         readings += cutter.read(query, [passage for _, passage in group])
     outputs = iter(engine.run([window for reading in readings for window in reading.windows]))
     return [_put_together(reading, outputs) for reading in readings]
-
-
-class Evidence(NamedTuple):
-    """What the model says of one passage.
-
-    Attributes:
-        sentences: float32 `(sentences,)`, logits.
-        passage: The logit of the passage, that of its best window.
-    """
-
-    sentences: NDArray[np.float32]
-    passage: float
-
-
-SENTENCE_FEATURES = ("sentence", "passage", "behind", "lexical", "before", "bridge")
-PASSAGE_FEATURES = ("passage", "behind", "best", "bridge")
-
-
-def script_of(query: str) -> str:
-    """Returns `latin` or `other`, the script of most letters of a query: encoders rarely read all scripts well."""
-    letters = [character for character in query if character.isalpha()]
-    latin = sum(character < "\u0250" or "\u1e00" <= character <= "\u1eff" for character in letters)
-    return "latin" if 2 * latin >= len(letters) else "other"
-
-
-def lexical_scores(queries: Sequence[str], passages: Sequence[Sequence[Passage]]) -> list[list[NDArray[np.float32]]]:
-    """Returns the BM25 scores that `features` takes; 0 for a query without words, of which BM25 knows nothing."""
-    scores = LexicalScorer().score(queries, passages)
-    return [[array * bool(words(query)) for array in group] for query, group in zip(queries, scores, strict=True)]
-
-
-def features(
-    passages: Sequence[Passage], evidence: Sequence[Evidence], lexical: Sequence[NDArray[np.float32]]
-) -> list[NDArray[np.float64]]:
-    """Returns, for each passage of one query, float64 `(sentences, 6)`, what probabilities are made from.
-
-    The columns (`SENTENCE_FEATURES`) are the model's logits of the sentence and of its passage; how far the latter is
-    behind that of the query's best passage; the BM25 score of the sentence, by how many standard deviations it is above
-    the mean of the query's sentences (long questions have low scores everywhere, and still some sentences stand out);
-    the BM25 score of the sentence before it, which often says what this one is about; and the passage's bridge.
-    """
-    flat = np.concatenate([np.zeros(0), *lexical])
-    mean, spread = (flat.mean(), flat.std() + _LEAST_SPREAD) if len(flat) else (0.0, 1.0)
-    tables = []
-    rows = passage_features(passages, evidence, lexical)
-    for each, scores, (passage, behind, _, bridge) in zip(evidence, lexical, rows, strict=True):
-        table = np.empty((len(scores), len(SENTENCE_FEATURES)))
-        before = np.concatenate([[0.0], scores])[: len(scores)]
-        columns = (each.sentences, passage, behind, (scores - mean) / spread, before, bridge)
-        for column, values in enumerate(columns):
-            table[:, column] = values
-        tables.append(table)
-    return tables
-
-
-def passage_features(
-    passages: Sequence[Passage], evidence: Sequence[Evidence], lexical: Sequence[NDArray[np.float32]]
-) -> NDArray[np.float64]:
-    """Returns float64 `(passages, 4)` for the passages of one query: `features`, as far as they are the passage's."""
-    highest = max((each.passage for each in evidence), default=0.0)
-    table = np.zeros((len(passages), len(PASSAGE_FEATURES)))
-    for row, each, scores in zip(table, evidence, lexical, strict=True):
-        row[:3] = each.passage, each.passage - highest, scores.max(initial=0.0)
-    table[:, 3] = _bridges(passages, evidence, lexical)
-    return table
-
-
-def _bridges(
-    passages: Sequence[Passage], evidence: Sequence[Evidence], lexical: Sequence[NDArray[np.float32]]
-) -> list[float]:
-    """Returns for each passage how surely one of the three best sentences elsewhere names its title.
-
-    A question that takes two steps often says nothing of the second passage; the evidence in the first one names it.
-    """
-    pairs = zip(evidence, lexical, strict=True)
-    likely = [1 / (1 + np.exp(-np.clip(each.sentences + _LEXICAL * scores, -30, 30))) for each, scores in pairs]
-    ranked = sorted(((p, i, j) for i, array in enumerate(likely) for j, p in enumerate(array)), reverse=True)[:_BRIDGES]
-    best = [(p, passages[i].title, set(words(_sentence(passages[i], j)))) for p, i, j in ranked]
-    titles = [(passage.title, set(words(passage.title))) for passage in passages]
-    return [
-        max((float(p) * len(own & named) / len(own) for p, other, named in best if own and other != title), default=0.0)
-        for title, own in titles
-    ]
-
-
-def _sentence(passage: Passage, place: int) -> str:
-    start, end = passage.sentences[place]
-    return passage.text[start:end]
 
 
 @dataclass(frozen=True)
@@ -303,7 +209,7 @@ def _folder(folder: str | None) -> Path:
     return Path(folder) if folder is not None else BUNDLED
 
 
-def _put_together(reading: Reading, outputs: Iterator[Output]) -> Evidence:
+def _put_together(reading: Reading, outputs: Iterator[Output]) -> Logits:
     """Returns the logits of one passage, taking the outputs of its windows from the iterator."""
     logits = np.full(len(reading.ranges), _LOWEST, np.float32)
     passage, stitched = _LOWEST, None
@@ -315,14 +221,9 @@ def _put_together(reading: Reading, outputs: Iterator[Output]) -> Evidence:
         passage = max(passage, logit)
     if stitched is not None:
         logits = np.nan_to_num(pool(stitched, reading.ranges), nan=_LOWEST)
-    return Evidence(logits, passage)
+    return Logits(logits, passage)
 
 
 def _probabilities(weights: Sequence[float], rows: NDArray[np.float64]) -> NDArray[np.float32]:
     """Returns float32 `(rows,)` from the weights of a logistic regression, the bias first."""
-    return sigmoid(weights[0] + rows @ np.array(weights[1:]))
-
-
-def sigmoid(logits: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Returns float32 probabilities of log-odds."""
-    return np.asarray(1 / (1 + np.exp(np.clip(-logits, -60, 60))), dtype=np.float32)
+    return sigmoid(weights[0] + rows @ np.array(weights[1:])).astype(np.float32)

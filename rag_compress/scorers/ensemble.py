@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rag_compress.checks import check_number
 from rag_compress.errors import ModelError
 from rag_compress.models.protocols import Passage, SentenceScorer
-from rag_compress.scorers.classifier import sigmoid
+from rag_compress.scorers.features import sigmoid
 
 _CERTAIN = 1e-6
 """No probability is nearer to 0 or 1 than this, so that the other scorer is always heard."""
@@ -64,4 +64,5 @@ class EnsembleScorer:
                 f"{self.scorer!r:.200} returned scores that are no probabilities: {own.min()} to {own.max()}"
             )
         own = own.clip(_CERTAIN, 1 - _CERTAIN)
-        return sigmoid(np.log(own) - np.log1p(-own) + self.weight * (np.asarray(others, np.float64) - self.center))
+        shift = self.weight * (np.asarray(others, np.float64) - self.center)
+        return sigmoid(np.log(own) - np.log1p(-own) + shift).astype(np.float32)

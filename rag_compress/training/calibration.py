@@ -8,14 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rag_compress.errors import InvalidInput
-from rag_compress.scorers.classifier import (
+from rag_compress.scorers.classifier import ClassifierScorer
+from rag_compress.scorers.features import (
     PASSAGE_FEATURES,
     SENTENCE_FEATURES,
-    ClassifierScorer,
     features,
     lexical_scores,
     passage_features,
     script_of,
+    sigmoid,
 )
 from rag_compress.training.examples import Example
 
@@ -83,7 +84,7 @@ def logistic_regression(
     weights = weights / weights.sum()
     found = np.zeros(inputs.shape[1])
     for _ in range(50):
-        predicted = 1 / (1 + np.exp(-np.clip(inputs @ found + fixed, -30, 30)))
+        predicted = sigmoid(inputs @ found + fixed)
         gradient = inputs.T @ (weights * (predicted - labels)) + ridge * found
         curvature = (inputs * (weights * predicted * (1 - predicted))[:, None]).T @ inputs
         step = np.linalg.solve(curvature + ridge * np.eye(len(found)), gradient)
@@ -98,7 +99,7 @@ def _rows(scorer: ClassifierScorer, examples: Sequence[Example]) -> tuple[NDArra
     queries = [example.query for example in examples]
     groups = [[labelled.passage for labelled in example.passages] for example in examples]
     sentences, passages = [], []
-    evidence, lexical = scorer.evidence(queries, groups), lexical_scores(queries, groups)
+    evidence, lexical = scorer.logits(queries, groups), lexical_scores(queries, groups)
     for example, group, found, scores in zip(examples, groups, evidence, lexical, strict=True):
         for labelled, rows in zip(example.passages, features(group, found, scores), strict=True):
             if labelled.labels is not None:

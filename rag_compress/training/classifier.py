@@ -32,7 +32,8 @@ from rag_compress.models.classifier import Batch, ClassifierNetwork, encoder_tok
 from rag_compress.models.engines import Output
 from rag_compress.models.export import export_classifier
 from rag_compress.models.windows import Window, WindowCutter
-from rag_compress.scorers.classifier import ClassifierScorer, forget_loaded, lexical_scores, read_pairs
+from rag_compress.scorers.classifier import ClassifierScorer, forget_loaded, read_pairs
+from rag_compress.scorers.features import lexical_scores
 from rag_compress.training.calibration import UNCALIBRATED, calibrate
 from rag_compress.training.card import CLASSIFIER, source_table, write_card
 from rag_compress.training.checkpoint import read_checkpoint

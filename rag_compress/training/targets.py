@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from rag_compress.models.classifier import torch
 from rag_compress.models.windows import Reading, Window, WindowCutter
-from rag_compress.scorers.classifier import lexical_scores
+from rag_compress.scorers.features import lexical_scores
 from rag_compress.training.examples import Example, LabelledPassage
 
 _TEMPERATURE = 2.0

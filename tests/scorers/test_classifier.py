@@ -20,14 +20,8 @@ from rag_compress.errors import InvalidInput, ModelError
 from rag_compress.models.engines import Output, WindowEngine
 from rag_compress.models.protocols import Passage, SentenceScorer
 from rag_compress.models.windows import Window, WindowCutter, load_tokenizer
-from rag_compress.scorers.classifier import (
-    ClassifierScorer,
-    Evidence,
-    features,
-    forget_loaded,
-    passage_features,
-    script_of,
-)
+from rag_compress.scorers.classifier import ClassifierScorer, forget_loaded
+from rag_compress.scorers.features import Logits, features, passage_features, script_of
 from rag_compress.text import cut
 
 pytest.importorskip("torch")
@@ -101,7 +95,7 @@ def test_long_passages_are_read_to_the_end(scorer: ClassifierScorer) -> None:
     text = "a b c. " * 300
     spans = [*((7 * i, 7 * i + 6) for i in range(300)), (2100, 2108)]
     one, other = (Passage("t", text + last, spans) for last in ("the loire is in france.", "x x x x."))
-    first, second = (evidence.sentences for evidence in scorer.evidence(["which river?"], [[one, other]])[0])
+    first, second = (evidence.sentences for evidence in scorer.logits(["which river?"], [[one, other]])[0])
     assert np.array_equal(first[:200], second[:200])
     assert first[-1] != second[-1]
 
@@ -144,7 +138,7 @@ def test_many_passages_are_read_in_blocks(scorer: ClassifierScorer, monkeypatch:
 def test_lexical_evidence_counts(scorer: ClassifierScorer, folder: Path) -> None:
     """The probability is the logistic function of the calibrated sum of sentence, passage and BM25 scores."""
     queries, passages = ["which river is in france?"], [[passage("The Loire is in France. Bread.")]]
-    (evidence,) = scorer.evidence(queries, passages)[0]
+    (evidence,) = scorer.logits(queries, passages)[0]
     (probabilities,) = scorer.score(queries, passages)[0]
     rest = np.log(probabilities / (1 - probabilities)) - 0.1 - evidence.sentences - 0.5 * evidence.passage
     assert rest[0] > 1
@@ -154,7 +148,7 @@ def test_lexical_evidence_counts(scorer: ClassifierScorer, folder: Path) -> None
 def test_features_by_hand() -> None:
     """A sentence is judged with its passage, how that one compares, and the words around."""
     passages = [Passage("x", "a. b.", [(0, 2), (3, 5)]), Passage("", "", [])]
-    evidence = [Evidence(np.array([1, 2], np.float32), 3.0), Evidence(np.zeros(0, np.float32), 5.0)]
+    evidence = [Logits(np.array([1, 2], np.float32), 3.0), Logits(np.zeros(0, np.float32), 5.0)]
     lexical = [np.array([0.5, 0.25], np.float32), np.zeros(0, np.float32)]
     first, second = features(passages, evidence, lexical)
     standing = 0.125 / (0.125 + 0.02)
@@ -168,7 +162,7 @@ def test_a_bridge_is_a_title_named_elsewhere() -> None:
     """A passage whose title stands in a likely sentence of another document has a bridge; its own do not count."""
     texts = {"River": "The Loire ends at Saint Nazaire.", "Saint Nazaire": "It has a harbour.", "Bread": "It is baked."}
     passages = [Passage(title, text, [(0, len(text))]) for title, text in texts.items()]
-    evidence = [Evidence(np.array([logit], np.float32), 0.0) for logit in (2.0, -2.0, -2.0)]
+    evidence = [Logits(np.array([logit], np.float32), 0.0) for logit in (2.0, -2.0, -2.0)]
     table = passage_features(passages, evidence, [np.zeros(1, np.float32)] * 3)
     assert table[:, 3] == pytest.approx([0, 1 / (1 + np.exp(-2)), 0])
 
