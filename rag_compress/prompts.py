@@ -112,8 +112,8 @@ class PromptTemplate:
         if base > self.max_tokens:
             raise BudgetTooSmall(f"The prompt has {base} tokens without any context: max_tokens is {self.max_tokens}")
 
-        def measure(kept: Sequence[int]) -> int:
-            return self._size(choose(context, kept), self._render)
+        def measure(kept: Sequence[int]) -> int:  # around no source too, the template is what the sources stand in
+            return self._size(choose(context, kept), self._fill_template)
 
         order = sorted(range(len(context.segments)), key=lambda i: rank_key(context.segments[i], i))
         return choose(context, fit([[i] for i in order], self.parts(context), measure, self.max_tokens))
@@ -142,6 +142,7 @@ class PromptTemplate:
     def parts(self, context: Context) -> list[Part]:
         """Returns about how many tokens each kept segment adds, and the header of its source."""
         count = self.count_text
+        base = count("")  # the special tokens of a counter that adds them are there once, not in each part
         documents = {document.id: document for document in context.documents}
         headers: dict[str, int] = {}
         parts = []
@@ -149,14 +150,17 @@ class PromptTemplate:
             header = segment.spans[0].doc_id if segment.spans else ""
             if header not in headers:
                 title = documents[header].title if header in documents else ""
-                headers[header] = count(self.separator + self._fill_source("100", title, header, ""))
-            size = count(" " + segment.text) if segment.embedding is None else len(segment.embedding)
+                headers[header] = count(self.separator + self._fill_source("100", title, header, "")) - base
+            size = count(" " + segment.text) - base if segment.embedding is None else len(segment.embedding)
             parts.append(Part(size, header, headers[header]))
         return parts
 
     def _render(self, context: Context) -> str:
         if context.is_empty:
             return _fill(self.empty, {"query": context.query})
+        return self._fill_template(context)
+
+    def _fill_template(self, context: Context) -> str:
         return _fill(self.template, {"context": self.render_context(context), "query": context.query})
 
     def _sources(self, context: Context) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 
 import pytest
 
@@ -106,6 +107,14 @@ def test_the_whole_prompt_fits() -> None:
     template = PromptTemplate(template="{context} ? {query}", max_tokens=11, tokenizer=lambda text: len(text.split()))
     assert template.format(scored).text == "[1] Rivers\nIt is in France. ? which river?"
     assert [s.score for s in template.fit(scored).dropped] == [0.2, 0.5]
+
+
+def test_what_fits_beside_a_long_template() -> None:
+    """A shorter segment is kept where the best has no room, however much shorter the prompt without any source is."""
+    scored = context(Segment.of(RIVERS, score=0.9), Segment.of(BREAD, 0, 15, 0.5))
+    long = PromptTemplate(template="Say so. " * 10 + "{context} {query}", tokenizer=lambda text: len(text.split()))
+    for max_tokens, scores in ((25, []), (26, [0.5]), (35, [0.5]), (36, [0.9]), (40, [0.9, 0.5])):
+        assert [s.score for s in replace(long, max_tokens=max_tokens).fit(scored).segments] == scores
 
 
 def test_messages_fit() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -62,6 +63,14 @@ def test_budgets() -> None:
     assert kept(max_tokens=2, max_ratio=0.6) == [0.9]
     assert kept(max_tokens=2, threshold=2, keep_best=3) == [0.9]
     assert kept(max_tokens=0) == kept(max_ratio=0.0) == []
+
+
+def test_a_counter_that_adds_special_tokens() -> None:
+    """They stand around the whole text once, and so take no room from each piece."""
+    special = replace(PLAIN, tokenizer=lambda text: 9 + len(text.split()))
+    for max_tokens in range(11):
+        (context,) = Selection(template=special, max_tokens=9 + max_tokens)([SCORED])
+        assert [segment.score for segment in context.segments] == kept(max_tokens=max_tokens)
 
 
 def test_neighbours() -> None:
