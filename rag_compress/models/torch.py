@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from os import PathLike, fspath
 from typing import Any, overload
 
 import numpy as np
@@ -41,7 +42,7 @@ class SentenceTransformerEncoder:
 
         Raises:
             MissingExtra: sentence-transformers is not installed.
-            InvalidInput: There is no such model.
+            InvalidInput: There is no such model or device, or its files are damaged.
         """
         if not texts:
             return self.encode([""])[:0]
@@ -79,8 +80,16 @@ def as_encoder(encoder: Encoder | str) -> Encoder: ...
 @overload
 def as_encoder(encoder: Encoder | str | None) -> Encoder | None: ...
 def as_encoder(encoder: Encoder | str | None) -> Encoder | None:
-    """Returns an encoder; a string becomes the `SentenceTransformerEncoder` of that name or folder."""
-    return SentenceTransformerEncoder(encoder) if isinstance(encoder, str) else encoder
+    """Returns an encoder; a string or a path becomes the `SentenceTransformerEncoder` of that name or folder.
+
+    Raises:
+        InvalidInput: It is something else that cannot encode.
+    """
+    if isinstance(encoder, str | PathLike):
+        return SentenceTransformerEncoder(fspath(encoder))
+    if encoder is not None and not hasattr(encoder, "encode"):
+        raise InvalidInput(f"An encoder needs a method `encode(texts)`, which {encoder!r:.200} has not")
+    return encoder
 
 
 def _mean(vectors: NDArray[np.float32], windows: Sequence[str]) -> NDArray[np.float32]:
@@ -96,5 +105,6 @@ def _load(model: str, device: str | None) -> Any:
         raise MissingExtra("sentence-transformers", "torch", "SentenceTransformerEncoder") from error
     try:
         return SentenceTransformer(model, device=device)
-    except (OSError, ValueError) as error:
-        raise InvalidInput(f"Cannot load the encoder {model!r}: {error}") from error
+    except Exception as error:  # what there is for damaged weights, absent devices and others
+        on_device = f" on {device}" if device else ""
+        raise InvalidInput(f"Cannot load the encoder {model!r}{on_device}: {error}") from error

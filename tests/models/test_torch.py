@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 import sys
 from pathlib import Path
 
@@ -112,6 +113,27 @@ def test_no_such_model(tmp_path: Path) -> None:
     """A model that is not there is an error that names it."""
     with pytest.raises(InvalidInput, match="absent"):
         SentenceTransformerEncoder(str(tmp_path / "absent")).encode(["a"])
+
+
+@needs_torch
+def test_a_model_that_cannot_be_loaded(bert: str, tmp_path: Path) -> None:
+    """A device that is not there and damaged weights are errors that name the model."""
+    with pytest.raises(InvalidInput, match=r"bert.* on gpu: "):
+        SentenceTransformerEncoder(bert, device="gpu").encode(["a"])
+    shutil.copytree(bert, tmp_path / "cut")
+    (weights,) = (tmp_path / "cut").glob("*.safetensors")
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(InvalidInput, match=r"Cannot load the encoder '.*cut': "):
+        SentenceTransformerEncoder(str(tmp_path / "cut")).encode(["a"])
+
+
+@needs_torch
+def test_what_is_an_encoder(bert: str, tmp_path: Path) -> None:
+    """The folder of a model may be a path; what cannot encode is refused."""
+    DenseRetriever.from_documents(["the loire", "bread"], Path(bert)).save(tmp_path)  # type: ignore[arg-type]
+    assert DenseRetriever.load(tmp_path).encoder == SentenceTransformerEncoder(bert)
+    with pytest.raises(InvalidInput, match="needs a method `encode"):
+        DenseRetriever.from_documents(["the loire", "bread"], object())  # type: ignore[arg-type]
 
 
 def test_missing_extra(monkeypatch: pytest.MonkeyPatch) -> None:
