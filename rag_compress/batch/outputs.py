@@ -307,9 +307,12 @@ def _listed(value: Value) -> Value:
 def _check_free(rows: Iterable[tuple[Any, Value, Any]]) -> None:
     """Checks, by id, value and note, that where results are to go stands nothing, or what a job has left there."""
     for own, value, note in rows:
-        if value is not None and note is None:
+        said = note if isinstance(note, Mapping) else parse_note(note)
+        if (value is not None or note) and "config" not in said:
+            there = note if value is None else value
             raise InvalidInput(
-                f"Row {own!r} has {value!r:.80} where the result would go: choose another name with --out-col"
+                f"Row {own!r} has {there!r:.80} where the result or its note would go: "
+                "choose another name with --out-col"
             )
 
 
