@@ -232,15 +232,14 @@ def with_k(stage: Stage, k: int | None) -> Stage:
     """Returns a retriever, or a pipeline that starts with one, that finds k documents; `None`: as many as it did.
 
     Raises:
-        InvalidInput: There is no retriever to set k on.
+        InvalidInput: There is no retriever.
     """
-    if k is None:
-        return stage
     if isinstance(stage, Pipeline):
-        return Pipeline((with_k(stage.stages[0], k), *stage.stages[1:]))
+        first = with_k(stage.stages[0], k)
+        return stage if k is None else Pipeline((first, *stage.stages[1:]))
     if not isinstance(stage, Retriever):
-        raise InvalidInput(f"k is for a retriever, or a pipeline that starts with one, not {stage!r:.80}")
-    return _RetrieverWithK(stage, k)
+        raise InvalidInput(f"stage must be a retriever, or a pipeline that starts with one, not {stage!r:.80}")
+    return stage if k is None else _RetrieverWithK(stage, k)
 
 
 @dataclass(frozen=True)

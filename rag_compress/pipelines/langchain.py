@@ -313,7 +313,7 @@ class StageRetriever(BaseRetriever):
 
     @model_validator(mode="after")
     def _check(self) -> StageRetriever:
-        with_k(self.stage, self.k or 1)
+        with_k(self.stage, self.k)
         return self
 
     def _get_relevant_documents(

@@ -183,8 +183,9 @@ def test_with_k_sets_how_many_documents_a_pipeline_retrieves():
     pipeline = retriever >> Selection()
     assert len(with_k(pipeline, 2).run("river").documents) == 2
     assert with_k(pipeline, None) is pipeline
-    with pytest.raises(InvalidInput, match="k is for a retriever"):
-        with_k(Selection(), 2)
+    for k in (2, None):
+        with pytest.raises(InvalidInput, match="must be a retriever"):
+            with_k(Selection(), k)
 
 
 def test_pieces_go_back_to_their_own_sources():

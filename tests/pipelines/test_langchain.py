@@ -361,8 +361,9 @@ def test_our_pipeline_is_a_retriever_of_langchain():
         "title": "Loire", "page": 1, "tags": ["river"], "rag_compress": None,
     }  # fmt: skip
     assert seine.id == "seine"
-    with pytest.raises(ValueError, match="k is for a retriever"):
-        StageRetriever(stage=Selection())
+    for options in ({"stage": Selection()}, {"stage": BM25, "k": 0}):
+        with pytest.raises(ValueError, match=r"must be a retriever|k must be"):
+            StageRetriever(**options)
 
 
 async def test_options_reach_our_retriever_async_too():

@@ -30,6 +30,7 @@ from pydantic import Field
 from samples import BANANA, DOCUMENTS, FAILING, LOIRE, QUERY, RHINE, SUMMARY, TEXTS, WRITTEN, counting
 
 from rag_compress import BM25Retriever, DenseRetriever, ExtractiveCompressor, HybridRetriever, LexicalScorer, Selection
+from rag_compress.errors import InvalidInput
 from rag_compress.pipelines.llamaindex import (
     LlamaIndexEncoder,
     LlamaIndexQueryEncoder,
@@ -283,6 +284,8 @@ async def test_our_pipeline_is_a_retriever_of_llamaindex():
     response = RetrieverQueryEngine.from_args(retriever, llm=MockLLM()).query(QUERY)
     assert "The Seine is a river in France." in str(response)
     assert len(StageRetriever(BM25, k=1).retrieve("river")) == 1
+    with pytest.raises(InvalidInput, match="must be a retriever"):
+        StageRetriever(ExtractiveCompressor.lexical())
 
 
 def test_llamaindexs_retriever_is_a_stage():
