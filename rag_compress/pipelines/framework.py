@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from os import PathLike, fspath
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
@@ -220,6 +221,13 @@ def numbered(query: str, sources: Sequence[tuple[str, str, Frame]]) -> Context:
     """Returns the context of foreign documents `(text, title, frame)`; a document's id is its position."""
     documents = [Document(str(i), text, title, metadata={_FRAME: f}) for i, (text, title, f) in enumerate(sources)]
     return Context.whole(query, documents)
+
+
+def name_of(value: Any) -> Any:
+    """Returns what stands for a stage or a tokenizer in a saved configuration; loading refuses what has no name."""
+    if isinstance(value, PathLike):
+        return fspath(value)
+    return value if value is None or isinstance(value, str) else repr(value)
 
 
 def title_in(metadata: Any, key: str | None) -> str:

@@ -8,7 +8,17 @@ from dataclasses import replace
 from typing import Any
 
 from rag_compress.errors import MissingExtra
-from rag_compress.pipelines.framework import KEY, NO_FRAME, Compression, OnError, Per, Piece, numbered, title_in
+from rag_compress.pipelines.framework import (
+    KEY,
+    NO_FRAME,
+    Compression,
+    OnError,
+    Per,
+    Piece,
+    name_of,
+    numbered,
+    title_in,
+)
 from rag_compress.stages import Stage
 
 try:
@@ -45,7 +55,7 @@ class ContextCompressor:
         """Returns the configuration; a stage or tokenizer that is not given by name cannot be loaded again."""
         own = self.compression
         options = {name: getattr(own, name) for name in ("threshold", "max_tokens", "keep_best", "per", "on_error")}
-        named = {name: _name_of(getattr(own, name)) for name in ("stage", "tokenizer")}
+        named = {name: name_of(getattr(own, name)) for name in ("stage", "tokenizer")}
         return default_to_dict(self, **named, **options, title_key=self.title_key)
 
     @component.output_types(documents=list[Document])
@@ -69,7 +79,3 @@ class ContextCompressor:
     def _kept(self, source: Document, piece: Piece) -> Document:
         meta = {**deepcopy(source.meta), KEY: piece.record}
         return replace(source, id=piece.name(source.id, self.compression.per), content=piece.text, meta=meta)
-
-
-def _name_of(value: Any) -> Any:
-    return value if value is None or isinstance(value, str) else repr(value)

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from os import PathLike
 from typing import Any, TypeVar
 
 import numpy as np
@@ -24,6 +25,7 @@ from rag_compress.pipelines.framework import (
     Outcome,
     Per,
     Piece,
+    name_of,
     numbered,
     pieces_of,
     title_in,
@@ -56,7 +58,7 @@ try:
         get_callback_manager_for_config,
         set_config_context,
     )
-    from pydantic import ConfigDict, Field, model_validator
+    from pydantic import ConfigDict, Field, field_validator, model_validator
 except ImportError as error:
     raise MissingExtra("langchain-core", "langchain", "The LangChain adapter") from error
 
@@ -97,6 +99,11 @@ class CompressionOptions(Serializable):
     def is_lc_serializable(cls) -> bool:
         """Returns True: `dumpd` writes the options."""
         return True
+
+    @field_validator("tokenizer")
+    @classmethod
+    def _by_name(cls, tokenizer: Any) -> Any:
+        return name_of(tokenizer) if isinstance(tokenizer, PathLike) else tokenizer
 
     @model_validator(mode="after")
     def _check(self) -> CompressionOptions:

@@ -25,6 +25,7 @@ from rag_compress.pipelines.framework import (
     Outcome,
     Per,
     Piece,
+    name_of,
     numbered,
     pieces_of,
     title_in,
@@ -119,8 +120,7 @@ class NodeCompressor(BaseNodePostprocessor):
 
     @field_serializer("stage", "tokenizer")
     def _by_name(self, value: Any) -> Any:
-        # Only names can be read again; anything else is at least named, and `from_dict` says that it is missing.
-        return value if value is None or isinstance(value, str) else repr(value)
+        return name_of(value)
 
     @model_validator(mode="after")
     def _check(self) -> NodeCompressor:

@@ -6,7 +6,9 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
+import rag_compress
 from rag_compress import AbstractiveCompressor, Document, ExtractiveCompressor, Selection
 from rag_compress.models.protocols import Passage
 from rag_compress.testing import OverlapScorer, ScriptedSummarizer
@@ -58,5 +60,6 @@ def counting(seconds: float = 0.0) -> tuple[ExtractiveCompressor, CountingScorer
 
 
 FAILING = ExtractiveCompressor(FailingScorer(), Selection(threshold=0.3))
+TOKENIZER = Path(rag_compress.__file__).parent / "models/bundled/tokenizer.json"
 SUMMARY = "The Loire, a river in France, is 1006 kilometres long."
 WRITTEN = AbstractiveCompressor(ScriptedSummarizer(SUMMARY), fallback=ExtractiveCompressor.lexical())

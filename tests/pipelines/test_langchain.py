@@ -18,7 +18,7 @@ from langchain_core.load import dumpd, load
 from langchain_core.runnables import ConfigurableField, RunnableLambda
 from langchain_core.vectorstores import InMemoryVectorStore
 from langchain_tests.integration_tests import RetrieversIntegrationTests
-from samples import BANANA, DOCUMENTS, FAILING, LOIRE, QUERY, RHINE, SUMMARY, TEXTS, WRITTEN, counting
+from samples import BANANA, DOCUMENTS, FAILING, LOIRE, QUERY, RHINE, SUMMARY, TEXTS, TOKENIZER, WRITTEN, counting
 
 from rag_compress import AbstractiveCompressor, BM25Retriever, DenseRetriever, HybridRetriever, LexicalScorer, Selection
 from rag_compress.compressors import ExtractiveCompressor
@@ -299,7 +299,8 @@ async def test_streams_and_event_streams():
 @pytest.mark.parametrize("adapter", [DocumentCompressor, CompressDocuments, CompressToPrompt])
 def test_the_configuration_survives_a_round_trip(adapter):
     """`dumpd`, JSON and `load` give the same compressor, nested in nothing but options."""
-    made = adapter(stage="lexical", threshold=0.2, max_tokens=50, keep_best=1, per="sentence", on_error="original")
+    options = {"stage": "lexical", "threshold": 0.2, "max_tokens": 50, "keep_best": 1, "per": "sentence"}
+    made = adapter(**options, on_error="original", tokenizer=TOKENIZER)
     saved = json.loads(json.dumps(dumpd(made)))
     assert load(saved, allowed_objects=[adapter], valid_namespaces=["rag_compress"]) == made
     assert adapter(**made.model_dump()) == made

@@ -27,7 +27,7 @@ from llama_index.core.schema import (
     TextNode,
 )
 from pydantic import Field
-from samples import BANANA, DOCUMENTS, FAILING, LOIRE, QUERY, RHINE, SUMMARY, TEXTS, WRITTEN, counting
+from samples import BANANA, DOCUMENTS, FAILING, LOIRE, QUERY, RHINE, SUMMARY, TEXTS, TOKENIZER, WRITTEN, counting
 
 from rag_compress import BM25Retriever, DenseRetriever, ExtractiveCompressor, HybridRetriever, LexicalScorer, Selection
 from rag_compress.errors import InvalidInput
@@ -226,6 +226,7 @@ def test_the_configuration_survives_a_round_trip():
     saved = json.loads(json.dumps(made.to_dict()))
     assert NodeCompressor.from_dict(saved).to_dict() == made.to_dict()
     assert saved.items() >= options.items()
+    assert NodeCompressor.from_dict(NodeCompressor(tokenizer=TOKENIZER).to_dict()).tokenizer == str(TOKENIZER)
     with pytest.raises(ValueError, match="stage must be a Stage or one of default, classifier, lexical"):
         NodeCompressor.from_dict(NodeCompressor(stage=Selection()).to_dict())
 
