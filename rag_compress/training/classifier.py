@@ -40,6 +40,7 @@ from rag_compress.training.checkpoint import read_checkpoint
 from rag_compress.training.examples import Example, LabelledPassage, Mixture, Source, read_examples
 from rag_compress.training.loop import TrainingRun, half
 from rag_compress.training.targets import Target, losses_of, micro_batches, targets_of
+from rag_compress.words import count_words
 
 _PACE = ("steps", "learning_rate", "warmup", "decay", "micro_tokens")
 """What of a schedule may change on the way."""
@@ -388,7 +389,7 @@ def evidence_recall(
         if not (labels >= 0.5).any():
             continue
         words = np.array(
-            [len(p.passage.text[start:end].split()) for p in example.passages for start, end in p.passage.sentences]
+            [count_words(p.passage.text[start:end]) for p in example.passages for start, end in p.passage.sentences]
         )
         left = share * words.sum()
         found = 0

@@ -300,6 +300,14 @@ def test_evidence_recall_by_hand(options: ClassifierTraining) -> None:
     assert evidence_recall([*examples, Example("q?", [])], [*scores, []], 8 / 13) == 1
 
 
+def test_evidence_recall_counts_words_of_any_script(tmp_path: Path) -> None:
+    """A sentence of Chinese is as many words as it is long, not one: the short one fits a fifth of the text."""
+    passage = {"text": "河。" + "卢瓦尔河是法国最长的河流" * 3, "sentences": [[0, 2], [2, 38]], "evidence": [0]}
+    line = {"query": "哪条河？", "contexts": [passage]}
+    examples = list(read_examples(write_examples(tmp_path / "zh.jsonl", [line])))
+    assert evidence_recall(examples, [[np.array([1.0, 0.0])]], 0.2) == 1
+
+
 def test_nothing_to_learn(options: ClassifierTraining, tmp_path: Path) -> None:
     """Examples without any label end the run with a reason; they were drawn without end before."""
     line = {"query": "q?", "contexts": [{"text": "The Loire. It rains.", "sentences": [[0, 10], [11, 20]]}]}
