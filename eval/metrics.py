@@ -74,7 +74,8 @@ def exact_match(answer: str, gold: Iterable[str]) -> float:
     A question without a gold answer has the empty one. Source: Rajpurkar et al., 2016, and "Know What You Don't Know:
     Unanswerable Questions for SQuAD", 2018; a figure is its mean over questions.
     """
-    return max((float(normalised_answer(answer) == normalised_answer(one)) for one in gold), default=float(not answer))
+    ours = normalised_answer(answer)
+    return max((float(ours == normalised_answer(one)) for one in gold), default=float(not ours))
 
 
 def answer_f1(answer: str, gold: Iterable[str]) -> float:
@@ -84,7 +85,8 @@ def answer_f1(answer: str, gold: Iterable[str]) -> float:
 
     Two answers without words are the same. Source: as of `exact_match`.
     """
-    return max((_word_f1(normalised_answer(answer), normalised_answer(one)) for one in gold), default=float(not answer))
+    ours = normalised_answer(answer)
+    return max((_word_f1(ours, normalised_answer(one)) for one in gold), default=float(not ours))
 
 
 def gold_share(kept: Collection[int], words: Sequence[int], gold: Sequence[bool]) -> float:

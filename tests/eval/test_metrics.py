@@ -114,6 +114,7 @@ def test_probability_one_belongs_to_the_last_bin():
         ("", [], 1.0, 1.0),
         ("Loire", [], 0.0, 0.0),
         ("the", ["a"], 1.0, 1.0),
+        ("the.", [], 1.0, 1.0),
     ],
 )
 def test_answers_are_compared_as_squad_does(answer, gold, exact, f1):
