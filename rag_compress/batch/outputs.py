@@ -199,13 +199,13 @@ class TableOutput:
             InvalidInput: Where results are to go stands something that no job has left there.
         """
         if record is None and self.mode is WriteMode.column:
-            _check_free((row.id, row.value, row.note) for row in part.rows)
+            self._check_part(part)
         return self._find
 
     def check_free(self, rows: int) -> None:
         """Reads the whole table, by so many rows, before anything is written; raises as `earlier`."""
         for part in self.store.parts(rows) if self.mode is WriteMode.column else ():
-            _check_free((row.id, row.value, row.note) for row in part.rows)
+            self._check_part(part)
 
     def derive(self, row: Row, content: Input, value: Value, tokens: tuple[int, int]) -> Derived:
         """Returns what is stored for a result."""
@@ -222,6 +222,12 @@ class TableOutput:
         if changed:
             self.store.update(changed, replace=self.mode is WriteMode.replace)
         self.folder.commit(number, {"digest": None, "tally": tally.to_json()})
+
+    def _check_part(self, part: Part) -> None:
+        """Raises as `earlier`; a note that no job wrote is the user's own, too, and stands nowhere else."""
+        for row in part.rows:
+            value = row.note or None if row.value is None else row.value
+            _check_free([(row.id, value, row.note if "config" in parse_note(row.note) else None)])
 
     def _find(self, row: Row, content: Input) -> Done | None:
         note = read_note(row.note)
@@ -307,12 +313,9 @@ def _listed(value: Value) -> Value:
 def _check_free(rows: Iterable[tuple[Any, Value, Any]]) -> None:
     """Checks, by id, value and note, that where results are to go stands nothing, or what a job has left there."""
     for own, value, note in rows:
-        said = note if isinstance(note, Mapping) else parse_note(note)
-        if (value is not None or note) and "config" not in said:
-            there = note if value is None else value
+        if value is not None and note is None:
             raise InvalidInput(
-                f"Row {own!r} has {there!r:.80} where the result or its note would go: "
-                "choose another name with --out-col"
+                f"Row {own!r} has {value!r:.80} where the result would go: choose another name with --out-col"
             )
 
 
