@@ -96,10 +96,10 @@ class Parquet:
 def decode_table(content: bytes, columns: Columns) -> Iterator[Row]:
     """Yields the rows of a file that `Parquet.encode` made."""
     pa = arrow()
-    table = pa.parquet.read_table(pa.BufferReader(content))
+    file = pa.parquet.ParquetFile(pa.BufferReader(content))  # not read_table, whose threads may outlive Python
     wanted = (columns.id, columns.text, columns.out, columns.note)
-    names = [name for name in dict.fromkeys(wanted) if name in table.column_names]
-    for fields in table.select(names).to_pylist():
+    names = [name for name in dict.fromkeys(wanted) if name in file.schema_arrow.names]
+    for fields in file.read(names).to_pylist():
         note = fields.get(columns.note)
         yield Row(fields.get(columns.id), fields, None, note, value_of(fields, parse_note(note), columns))
 
