@@ -199,6 +199,9 @@ class JobFolder:
         """
         if file is not None:
             self._write(file, content)
+            earlier = (self.record(number) or {}).get("file")
+            if earlier not in (None, file):  # its suffix has changed with that of the store's first file
+                self._remove(earlier)
         seal = {"part": number, "file": file, "sha256": hashlib.sha256(content).hexdigest()}
         self._write(_record(number), _dump({**seal, **record}))
 

@@ -12,7 +12,8 @@ from rag_compress.batch.folder import JobFolder
 from rag_compress.batch.inputs import Input, hash_of, in_place, texts_in
 from rag_compress.batch.tally import Tally
 from rag_compress.errors import InvalidInput
-from rag_compress.stores.jsonl import decode_lines, encode_lines
+from rag_compress.stores import decode_part
+from rag_compress.stores.jsonl import encode_lines
 from rag_compress.stores.protocol import (
     Columns,
     Derived,
@@ -118,7 +119,7 @@ class FileOutput:
         if record is None or record["digest"] != self.store.digest(part) or record["tally"]["errors"]:
             return None
         content = self.folder.content_as_left(record)
-        if content is None or self._is_misplaced(content, part):
+        if content is None or self._is_misplaced(record, content, part):
             return None
         return Tally.from_json(record["tally"])
 
@@ -128,11 +129,11 @@ class FileOutput:
         Raises:
             InvalidInput: Where results are to go stands something that no job has left there.
         """
+        c = self.columns
         if self.mode is WriteMode.column:
-            c = self.columns
             _check_free((row.id, row.fields.get(c.out), row.fields.get(c.note)) for row in part.rows)
         content = self.folder.content_as_left(record) if record else None
-        rows = iter(()) if content is None else self.store.decode(content)
+        rows = decode_part(record["file"], content, c) if record and content is not None else iter(())
         known = {note["content"]: (row, note) for row in rows if (note := read_note(row.note))}
 
         def find(row: Row, content: Input) -> Done | None:
@@ -155,14 +156,17 @@ class FileOutput:
             return Derived(in_place(row.fields[self.columns.text], value), note)
         return Derived(value, self.notes.of(content.content_hash(), tokens, **self._place(row)))
 
-    def _is_misplaced(self, content: bytes, part: Part) -> bool:
+    def _is_misplaced(self, record: Record, content: bytes, part: Part) -> bool:
         """Returns whether rows without an id are noted under other places than they have now."""
         place = self._place(part.rows[0]) if part.rows else {}
-        return bool(place) and parse_note(next(self.store.decode(content)).note).get("row") != place["row"]
+        if not place:
+            return False
+        first = next(decode_part(record["file"], content, self.columns))
+        return parse_note(first.note).get("row") != place["row"]
 
     def _place(self, row: Row) -> dict[str, str]:
         """Returns what a note says of a row without an id: its place in the store, which the file does not know."""
-        if self.mode is WriteMode.sidecar or row.fields.get(self.columns.id) is not None:
+        if row.fields.get(self.columns.id) is not None:
             return {}
         return {"row": str(row.id)}
 
@@ -266,10 +270,6 @@ class Sidecar:
     def encode(self, part: Part, derived: Sequence[Derived], mode: WriteMode) -> bytes:  # noqa: ARG002 - there is one
         """Returns a line with id, result and note for each row."""
         return encode_lines(part.rows, derived, self.columns)
-
-    def decode(self, content: bytes) -> Any:
-        """Yields the rows of such a file."""
-        return decode_lines(content, self.columns)
 
 
 def make_output(

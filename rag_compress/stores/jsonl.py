@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from typing import Any, BinaryIO
 
 from rag_compress.errors import InvalidInput
-from rag_compress.stores.files import STANDARD_INPUT, compress, decompress, find_files, open_file
+from rag_compress.stores.files import STANDARD_INPUT, compress, find_files, open_file
 from rag_compress.stores.protocol import Columns, Derived, Part, Row, WriteMode, split, value_of
 from rag_compress.tokens import SURROGATE
 
@@ -55,10 +55,6 @@ class JsonLines:
         """Returns one line for each row; with `WriteMode.column` its own text stays as it is, to the last byte."""
         lines = (self._line(*each, mode) for each in zip(part.rows, part.raw, derived, strict=True))
         return compress(b"".join(line + b"\n" for line in lines), self.suffix)
-
-    def decode(self, content: bytes) -> Iterator[Row]:
-        """Yields the rows of a file that `encode` made."""
-        return decode_lines(decompress(content, self.suffix), self.columns)
 
     def _rows(self, name: str, lines: BinaryIO) -> Iterator[tuple[Row, bytes]]:
         shown = "<stdin>" if name == STANDARD_INPUT else PurePosixPath(name).name

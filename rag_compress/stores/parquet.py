@@ -67,10 +67,6 @@ class Parquet:
             table = _with(table, c.out, pa.array(values, kind))
         return _written(_with(table, c.note, pa.array([each.note for each in derived], pa.string())))
 
-    def decode(self, content: bytes) -> Iterator[Row]:
-        """Yields the rows of a file that `encode` made."""
-        return decode_table(content, self.columns)
-
     def _parts(self, name: str, rows: int) -> Iterator[Part]:
         pa = arrow()
         with open_file(name) as (file, _, _):

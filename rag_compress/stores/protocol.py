@@ -173,10 +173,6 @@ class FileStore(Store, Protocol):
         """Returns the content of a file with the rows and what was derived from them."""
         ...
 
-    def decode(self, content: bytes) -> Iterator[Row]:
-        """Yields the rows of a file that `encode` made, with `note` and `value`."""
-        ...
-
 
 @runtime_checkable
 class TableStore(Store, Protocol):

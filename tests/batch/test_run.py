@@ -268,6 +268,41 @@ def test_a_file_that_was_renamed(tmp_path: Path) -> None:
     assert [row.id for row in results(JobFolder(str(out)))] == [f"b.jsonl:{i}" for i in range(1, 11)]
 
 
+@pytest.mark.parametrize("line", ['{"id": "%s", "text": "%s"}\n', '{"text": "%.0s%s"}\n'])
+def test_a_file_that_is_compressed_later(tmp_path: Path, line: str) -> None:
+    """What was made of a file is found again after a log was rotated, and no row is there twice."""
+    folder, out = tmp_path / "docs", tmp_path / "out"
+    folder.mkdir()
+    log = folder / "a.jsonl"
+    log.write_text("".join(line % (i, text) for i, text in enumerate(TEXTS)))
+    run(folder, out)
+    with gzip.open(f"{log}.gz", "wt") as file:
+        file.write(log.read_text().replace("Bread 4", "Cake"))
+    log.unlink()
+    assert run(folder, out).tally.fresh == 1
+    assert values(out) == [text.split(".")[0] + "." for text in TEXTS]
+    assert len(list(out.glob("part-*"))) == 4
+    assert run(folder, out).tally.fresh == 0
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
+def test_places_in_a_sidecar(tmp_path: Path, suffix: str) -> None:
+    """A row without an id is named by its place as it is now in a sidecar, too."""
+    file = tmp_path / f"a.{suffix}"
+    if suffix == "jsonl":
+        file.write_text("".join(f'{{"text": "{text}"}}\n' for text in TEXTS))
+    else:
+        pa = pytest.importorskip("pyarrow")
+        pytest.importorskip("pyarrow.parquet").write_table(pa.table({"text": TEXTS}), file)
+    folder, out = tmp_path / "docs", tmp_path / "out"
+    folder.mkdir()
+    for name in ("a", "b"):
+        file = file.rename(folder / f"{name}.{suffix}")
+        run(folder, out, mode=WriteMode.sidecar)
+        found = [row.id for row in results(JobFolder(str(out)))]
+        assert found == [f"{name}.{suffix}:{i}" for i in range(1, 11)]
+
+
 def test_looking_at_locks_locks_nobody_out(tmp_path: Path) -> None:
     """Shards that start together look at what another number of shards has left, and do not take each other for it."""
     out = str(tmp_path)
