@@ -6,21 +6,21 @@ What a summarizer writes is taken only as far as the sources hold it; where it f
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import groupby
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from rag_compress.checks import check_count
 from rag_compress.compressors.chunking import Chunking, density, keywords
+from rag_compress.compressors.drafts import Draft, Part, Written, in_order, uncited
 from rag_compress.compressors.extractive import ExtractiveCompressor, pieces_of
 from rag_compress.compressors.grounding import Grounding, Verdict
 from rag_compress.errors import InvalidInput, MissingExtra, ModelError
 from rag_compress.models.protocols import Summarizer, Summary
-from rag_compress.prompts import PromptTemplate, join_segments
+from rag_compress.prompts import PromptTemplate
 from rag_compress.selection import Selection
 from rag_compress.stages import Stage
-from rag_compress.types import Context, Segment, Span
+from rag_compress.types import Context, Segment
 from rag_compress.words import words
 
 _SHARE = 3
@@ -96,7 +96,7 @@ class AbstractiveCompressor(Stage):
         batch = list(batch)
         parts = [self._parts(context) for context in batch]
         written = self._write([part for own in parts for part in own])
-        drafts = [_Draft(own, [next(written) for _ in own]) for own in parts]
+        drafts = [Draft(own, [next(written) for _ in own]) for own in parts]
         drafts = self._again(drafts)
         return [self._finished(context, draft) for context, draft in zip(batch, drafts, strict=True)]
 
@@ -110,7 +110,7 @@ class AbstractiveCompressor(Stage):
 
     # ---- what is to be written ---------------------------------------------------------------------------------------
 
-    def _parts(self, context: Context) -> list[_Part]:
+    def _parts(self, context: Context) -> list[Part]:
         """Returns the chunks of a context, each as a context of its own with its share of the budget."""
         groups = pieces_of(context, self.fallback.splitter)
         pieces = [Segment.of(document, start, end) for document, offsets in groups for start, end in offsets]
@@ -124,7 +124,7 @@ class AbstractiveCompressor(Stage):
         room = self._room(sum(sizes), header)
         shares = [min(room, sum(sizes))] if len(chunks) == 1 else self._shares(whole, chunks, sizes, room)
         return [
-            _Part.of(replace(whole, segments=tuple(pieces[chunk.start : chunk.stop])), share, header)
+            Part.of(replace(whole, segments=tuple(pieces[chunk.start : chunk.stop])), share, header)
             for chunk, share in zip(chunks, shares, strict=True)
         ]
 
@@ -142,7 +142,7 @@ class AbstractiveCompressor(Stage):
 
     # ---- writing and checking ----------------------------------------------------------------------------------------
 
-    def _write(self, parts: Sequence[_Part]) -> Iterator[_Written]:
+    def _write(self, parts: Sequence[Part]) -> Iterator[Written]:
         """Yields what becomes of each part."""
         asked = [part for part in parts if part.budget >= _LEAST_TOKENS]
         summaries = iter(self._summaries(asked))
@@ -152,9 +152,9 @@ class AbstractiveCompressor(Stage):
             elif part.budget > 0:
                 yield self._stand_in(part, "no room for a sentence")
             else:
-                yield _Written((), part.context.segments, Counter(chunks_left_out=1))
+                yield Written((), part.context.segments, Counter(chunks_left_out=1))
 
-    def _summaries(self, parts: Sequence[_Part]) -> Sequence[Summary]:
+    def _summaries(self, parts: Sequence[Part]) -> Sequence[Summary]:
         """Returns the summaries; when the summarizer raises an error, each part is tried alone: one costs one."""
         if not parts:
             return []
@@ -169,29 +169,29 @@ class AbstractiveCompressor(Stage):
             raise ModelError(f"{self.summarizer!r:.200} returned {len(found)} summaries for {len(parts)} texts")
         return found
 
-    def _checked(self, part: _Part, summary: Summary) -> _Written:
+    def _checked(self, part: Part, summary: Summary) -> Written:
         """Returns the sentences of a summary that stand, or the extract in its place."""
         if not isinstance(summary, str):
             return self._stand_in(part, type(summary).__name__)._replace(error=str(summary)[:_SHOWN])
         if len(summary) > len(part.text):
             return self._stand_in(part, "longer than its input")
         if not summary.strip():
-            return _Written((), part.context.segments, Counter(empty=1))
+            return Written((), part.context.segments, Counter(empty=1))
         if self.grounding is None:
             segments = [Segment(summary[a:b], part.spans, verbatim=False) for a, b in self.fallback.splitter(summary)]
-            return _Written(tuple(segments), (), Counter())
+            return Written(tuple(segments), (), Counter())
         verdicts = self.grounding.check(
             summary, [piece.text for piece in part.context.segments], self.fallback.splitter
         )
         found = [segment for verdict in verdicts if (segment := self._segment(part, verdict)) is not None]
-        kept = _in_order(part.context, found)
+        kept = in_order(part.context, found)
         notes = Counter(checked=len(verdicts), replaced=sum(s.verbatim for s in kept))
         notes["dropped"] = len(verdicts) - len(kept)
         if not kept:
             return self._stand_in(part, "no sentence stands", notes)
         return self._with_keywords(part, kept, notes)
 
-    def _segment(self, part: _Part, verdict: Verdict) -> Segment | None:
+    def _segment(self, part: Part, verdict: Verdict) -> Segment | None:
         """Returns a sentence of the summary with its sources, what stands in its place, or nothing."""
         pieces = part.context.segments
         if verdict.holds:
@@ -201,7 +201,7 @@ class AbstractiveCompressor(Stage):
             return pieces[verdict.sources[0]]
         return None
 
-    def _with_keywords(self, part: _Part, kept: list[Segment], notes: Counter[str]) -> _Written:
+    def _with_keywords(self, part: Part, kept: list[Segment], notes: Counter[str]) -> Written:
         pieces = part.context.segments
         wanted = set(keywords([piece.text for piece in pieces], self.keywords)) if self.keywords else set()
         count = self.template.count_text
@@ -211,13 +211,13 @@ class AbstractiveCompressor(Stage):
             if not fitting:
                 break
             best = max(fitting, key=lambda piece: (len(lost & set(words(piece.text))), -len(piece.text)))
-            kept = _in_order(part.context, [*kept, best])
+            kept = in_order(part.context, [*kept, best])
             room -= count(best.text) + 1
             notes["added"] += 1
         notes["keywords_lost"] += len(lost)
-        return _Written(tuple(kept), _uncited(pieces, kept), notes)
+        return Written(tuple(kept), uncited(pieces, kept), notes)
 
-    def _stand_in(self, part: _Part, reason: str, notes: Counter[str] | None = None) -> _Written:
+    def _stand_in(self, part: Part, reason: str, notes: Counter[str] | None = None) -> Written:
         """Returns the extract of a part; for a blank query, its beginning."""
         selection = replace(self.fallback.selection, template=self.template)
         if self.max_tokens is not None:
@@ -225,11 +225,11 @@ class AbstractiveCompressor(Stage):
         if not part.context.query.strip():
             selection = replace(selection, threshold=None)
         extract = replace(self.fallback, selection=selection, splitter=_whole)([part.context])[0]
-        return _Written(extract.segments, extract.dropped, notes or Counter(), reason)
+        return Written(extract.segments, extract.dropped, notes or Counter(), reason)
 
     # ---- putting together --------------------------------------------------------------------------------------------
 
-    def _again(self, drafts: list[_Draft]) -> list[_Draft]:
+    def _again(self, drafts: list[Draft]) -> list[Draft]:
         """Returns the drafts, those of several chunks written again as a whole while they are too long."""
         drafts, tried = list(drafts), [i for i, draft in enumerate(drafts) if len(draft.parts) > 1]
         for rounds in range(2, _ROUNDS + 1):
@@ -239,7 +239,7 @@ class AbstractiveCompressor(Stage):
                 before = drafts[i]
                 if left_out := before.counts.get("chunks_left_out"):
                     written.counts["chunks_left_out"] = left_out
-                draft = _Draft(before.parts, [written], rounds)
+                draft = Draft(before.parts, [written], rounds)
                 if not written.stood_in and 0 < len(draft.text) < len(before.text):
                     drafts[i] = draft
                     tried.append(i)
@@ -247,29 +247,29 @@ class AbstractiveCompressor(Stage):
                     drafts[i] = before._replace(error=written.error)
         return drafts
 
-    def _is_long(self, draft: _Draft) -> bool:
+    def _is_long(self, draft: Draft) -> bool:
         if self.max_tokens is None or not draft.segments or any(w.stood_in for w in draft.written):
             return False
         count = self.template.count_text
         rendered = self.template.render_context(replace(draft.whole, segments=draft.segments))
         return count(rendered) > self.max_tokens and count(draft.text) <= self._chunking.max_tokens
 
-    def _finished(self, context: Context, draft: _Draft) -> Context:
+    def _finished(self, context: Context, draft: Draft) -> Context:
         """Returns the context with the draft, fitted to the budget; if that is longer than before, the extract."""
         if not draft.parts:
             nothing = {"chunks": 0, "rounds": 0, **draft.counts, "over_budget": 0, "stood_in": {}}
             return replace(context, segments=(), notes={**context.notes, "abstractive": nothing})
-        kept = _in_order(context, draft.segments)
+        kept = in_order(context, draft.segments)
         dropped = [piece for written in draft.written for piece in written.dropped]
         said_twice = {span for segment in draft.segments if segment not in kept for span in segment.spans}
-        dropped += [piece for piece in _uncited(draft.whole.segments, kept) if piece.spans[0] in said_twice]
+        dropped += [piece for piece in uncited(draft.whole.segments, kept) if piece.spans[0] in said_twice]
         drafted = replace(context, segments=tuple(kept), dropped=(*context.dropped, *dropped))
         fitted = self._fitted(drafted, draft)
         stood_in = Counter(written.stood_in for written in draft.written if written.stood_in)
         notes: dict[str, object] = {"chunks": len(draft.parts), "rounds": draft.rounds, **draft.counts}
         notes["over_budget"] = len(kept) - len(fitted.segments)
         if reason := self._why_not(fitted, drafted, context):
-            extract = self._stand_in(_Part.of(draft.whole, self._limit(context), 0), reason)
+            extract = self._stand_in(Part.of(draft.whole, self._limit(context), 0), reason)
             fitted = replace(context, segments=extract.segments, dropped=(*context.dropped, *extract.dropped))
             stood_in = Counter({reason: len(draft.parts)})
         notes["stood_in"] = dict(stood_in)
@@ -278,7 +278,7 @@ class AbstractiveCompressor(Stage):
             notes["errors"] = errors[:_ERRORS]
         return replace(fitted, notes={**context.notes, "abstractive": notes})
 
-    def _fitted(self, drafted: Context, draft: _Draft) -> Context:
+    def _fitted(self, drafted: Context, draft: Draft) -> Context:
         """Returns what fits the budget: first the sentences within their chunks' shares, then the others, in order."""
         beyond = set(self._beyond(draft))
         ranked = {replace(segment, score=float(segment not in beyond)): segment for segment in drafted.segments}
@@ -288,7 +288,7 @@ class AbstractiveCompressor(Stage):
         kept, dropped = (tuple(own[segment] for segment in side) for side in (fitted.segments, fitted.dropped))
         return replace(fitted, segments=kept, dropped=dropped)
 
-    def _beyond(self, draft: _Draft) -> Iterator[Segment]:
+    def _beyond(self, draft: Draft) -> Iterator[Segment]:
         """Yields the sentences that are more than their chunk's share."""
         if len(draft.written) != len(draft.parts):  # written again as a whole
             return
@@ -316,110 +316,6 @@ class AbstractiveCompressor(Stage):
         return len(new) <= len(old) and count(new) <= count(old)
 
 
-class _Part(NamedTuple):
-    """A chunk: its sentences as a context of their own, its text for the summarizer, and its share of the budget.
-
-    The summary may have `budget` tokens, and with the header of its source, which has `header`, stands in the prompt.
-    """
-
-    context: Context
-    budget: int
-    header: int
-    text: str
-
-    @classmethod
-    def of(cls, context: Context, budget: int, header: int) -> _Part:
-        """Returns the part with its text: each document's kept sentences under its title."""
-        documents = {document.id: document for document in context.documents}
-        blocks = []
-        for doc_id, pieces in groupby(context.segments, key=lambda piece: piece.spans[0].doc_id):
-            document = documents[doc_id]
-            text = join_segments(document, list(pieces))
-            blocks.append(f"{document.title}\n{text}" if document.title else text)
-        return cls(context, budget, header, "\n".join(blocks))
-
-    @property
-    def spans(self) -> tuple[Span, ...]:
-        """From the first sentence of each document to the last."""
-        found: dict[str, Span] = {}
-        for piece in self.context.segments:
-            span = piece.spans[0]
-            found[span.doc_id] = Span(span.doc_id, found.get(span.doc_id, span).start, span.end)
-        return tuple(found.values())
-
-
-class _Written(NamedTuple):
-    """What became of a part: what is kept, what is not, counts of what happened, why the extract stands in (if so).
-
-    After an error of the summarizer, `stood_in` is its type and `error` what it says.
-    """
-
-    segments: tuple[Segment, ...]
-    dropped: tuple[Segment, ...]
-    counts: Counter[str]
-    stood_in: str = ""
-    error: str = ""
-
-
-class _Draft(NamedTuple):
-    """The parts of a context and what became of them, before they are fitted to the budget.
-
-    `rounds` is how often it was written, and `error` what kept the summarizer from writing it once more.
-    """
-
-    parts: list[_Part]
-    written: list[_Written]
-    rounds: int = 1
-    error: str = ""
-
-    @property
-    def segments(self) -> tuple[Segment, ...]:
-        """What is kept of all parts, in order."""
-        return tuple(segment for written in self.written for segment in written.segments)
-
-    @property
-    def text(self) -> str:
-        """What is kept of all parts, joined."""
-        return " ".join(segment.text for segment in self.segments)
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """What happened in all parts."""
-        known = Counter(checked=0, replaced=0, dropped=0)
-        for written in self.written:
-            known.update(written.counts)
-        return dict(known)
-
-    @property
-    def whole(self) -> Context:
-        """The context with the sentences of all parts."""
-        pieces = tuple(piece for part in self.parts for piece in part.context.segments)
-        return replace(self.parts[0].context, segments=pieces)
-
-    def as_one(self) -> _Part:
-        """Returns the joined summary as a part to write again, checked against all sentences."""
-        return _Part(self.whole, sum(part.budget for part in self.parts), self.parts[0].header, self.text)
-
-
 def _whole(text: str) -> list[tuple[int, int]]:
     """A splitter for what is cut already."""
     return [(0, len(text))] if text else []
-
-
-def _in_order(context: Context, segments: Iterable[Segment]) -> list[Segment]:
-    """Returns the segments without repetitions; the verbatim ones change places until they stand in document order."""
-    unique = list(dict.fromkeys(segments))
-    quoted = {segment.text for segment in unique if segment.verbatim}
-    distinct = [segment for segment in unique if segment.verbatim or segment.text not in quoted]
-    place = {document.id: n for n, document in enumerate(context.documents)}
-    verbatim = sorted(
-        (segment for segment in distinct if segment.verbatim),
-        key=lambda segment: (place[segment.spans[0].doc_id], segment.spans[0].start),
-    )
-    ordered = iter(verbatim)
-    return [next(ordered) if segment.verbatim else segment for segment in distinct]
-
-
-def _uncited(pieces: Sequence[Segment], kept: Iterable[Segment]) -> tuple[Segment, ...]:
-    cited = {span for segment in kept for span in segment.spans}
-    return tuple(piece for piece in pieces if piece.spans[0] not in cited)
