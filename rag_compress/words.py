@@ -15,8 +15,8 @@ import Stemmer
 
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _UNSPACED_CHARACTER = re.compile(f"[{_UNSPACED}]")
-_HARAKAT = re.compile("[\u064b-\u065f\u0670]")
-"""Arabic's optional vowel signs: a text may have them or not."""
+_OPTIONAL = re.compile("[\u00ad\u0640\u064b-\u065f\u0670]")
+"""Soft hyphens, and Arabic's vowel signs and stretched lines: a text may have them or not."""
 _MARKS = "".join(
     character
     for character in map(chr, range(0x300, 0x2000))
@@ -50,7 +50,9 @@ def count_words(text: str) -> int:
 
 
 def _normalised(text: str) -> str:
-    return unicodedata.normalize("NFC", _HARAKAT.sub("", text).casefold())
+    """Returns the text in one form: Japanese writes digits in two widths, and PDFs hold ligatures for letters."""
+    plain = _OPTIONAL.sub("", unicodedata.normalize("NFKC", text))
+    return unicodedata.normalize("NFKC", plain.casefold())
 
 
 def _pairs(run: str) -> list[str]:

@@ -33,6 +33,14 @@ def test_marks() -> None:
     assert words("مُحَمَّد") == words("محمد")
 
 
+def test_forms_of_one_letter() -> None:
+    """Full-width signs, ligatures, the shapes that PDFs give Arabic letters, and soft hyphens make no other words."""
+    assert words("ＡＩは２０２０年") == words("AIは2020年")
+    assert words("ﬁnd ｶﾀｶﾅ km²") == words("find カタカナ km2")
+    assert words("ﻣﺮﺣﺒﺎ") == words("مرحبا") == words("مـرحـبا")
+    assert words("Donau\u00addampfschiff") == words("Donaudampfschiff")
+
+
 def test_count_words() -> None:
     """Words stand between spaces; of scripts without spaces, two characters count as one."""
     assert count_words("two words") == 2
