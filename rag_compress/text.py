@@ -12,6 +12,7 @@ import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache
+from textwrap import dedent
 from typing import Literal, NamedTuple
 
 import sentencex
@@ -165,6 +166,7 @@ def _is_table(text: str) -> bool:
     if len(lines) < 3:
         return False
     lines = lines[:-1] if len(text) > 4000 else lines
+    lines = dedent("\n".join(lines)).split("\n")  # a tab before each paragraph separates nothing
     return any(
         len({line.count(mark) for line in lines}) == 1 and lines[0].count(mark) >= n and not _is_prose(lines, mark)
         for mark, n in _SEPARATORS

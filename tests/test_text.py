@@ -54,6 +54,8 @@ def pieces(value: str) -> list[str]:
         ("It was **bold. ** Next.</p> Then.", ["It was **bold. **", "Next.</p>", "Then."]),
         ('a,b,c\n1,"x. y",3\n4,5,6\n', ["a,b,c", '1,"x. y",3', "4,5,6"]),
         ("k\tv\na\tb. C\nc\td", ["k\tv", "a\tb. C", "c\td"]),
+        ("\tOne. Two.\n\tThree. Four.\n\tFive.", ["One.", "Two.", "Three.", "Four.", "Five."]),
+        ("\tk\tv\na\tb. C\td\ne\tf\tg", ["k\tv", "a\tb. C\td", "e\tf\tg"]),
         ("据报道增长。1991年开始。2009年结束。", ["据报道增长。", "1991年开始。", "2009年结束。"]),
         ("", []),
         (" \n\t\u3000\n", []),
