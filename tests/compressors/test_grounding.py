@@ -156,6 +156,7 @@ def test_options() -> None:
         ("one hour at 5:00 p.m.", [("5", "pm")]),
         ("five hundred", [("500", "")]),
         ("A17 and version 1.2.3", [("1.2.3", "")]),
+        ("$ 5 $ 10 20€", [("5", "$"), ("10", "$"), ("20", "€")]),
         ("p < .001, not .05", [("0.001", ""), ("0.05", "")]),
         ("1\u202f006 km, 1'234'567 and 2010\u00a0500", [("1006", "km"), ("1234567", ""), ("2010", ""), ("500", "")]),
         (
@@ -218,6 +219,10 @@ def test_names() -> None:
         ("Latency is 20 ms on average.", "Latency is 20 s on average."),
         ("L'entreprise a perdu 5 millions d'euros en 2019.", "L'entreprise a perdu 5 milliards d'euros en 2019."),
         ("该公司有3万名员工。", "该公司有3亿名员工。"),
+        ("Das Ticket kostet 5 € im Vorverkauf.", "Das Ticket kostet 5 $ im Vorverkauf."),
+        ("The drug reduced mortality in adults.", "The drug increased mortality in adults."),
+        ("Adults had a higher risk of stroke.", "Adults had a lower risk of stroke."),
+        ("The form must be sent before 5 May 2010.", "The form must be sent after 5 May 2010."),
     ],
 )
 def test_changed_facts(source: str, written: str) -> None:
@@ -278,6 +283,9 @@ def test_changed_facts(source: str, written: str) -> None:
         ("The song reached No. 5 on the chart.", "The song reached number 5 on the chart."),
         ("La Loire est un fleuve de 1\u202f006 km.", "La Loire est un fleuve de 1006 km."),
         ("The firm paid $5 Million for it.", "The firm paid $5 million for it."),
+        ("Das Ticket kostet 5 € im Vorverkauf.", "Das Ticket kostet €5 im Vorverkauf."),
+        ("The show starts at 2.30pm in Leeds.", "The show starts at 2:30 p.m. in Leeds."),
+        ("The meeting was on 2010/09/03 in Rome.", "The meeting was on September 3, 2010 in Rome."),
     ],
 )
 def test_faithful_sentences(source: str, written: str) -> None:

@@ -10,8 +10,10 @@ from rag_compress.words import STOP_WORDS, words
 
 _GROUPS = """
 rise rises rose risen rising grow grows grew grown growing increase increases increased increasing climb climbs climbed
+raise raises raised raising
 / fall falls fell fallen falling drop drops dropped dropping decline declines declined declining decrease decreases
-decreased decreasing shrink shrinks shrank shrunk shrinking;
+decreased decreasing shrink shrinks shrank shrunk shrinking reduce reduces reduced reducing;
+improve improves improved improving / worsen worsens worsened worsening; higher / lower; above / below; before / after;
 more / less fewer; most / least fewest; high / low; highest / lowest; largest biggest / smallest; maximum / minimum;
 best / worst; oldest / youngest newest; longest / shortest; north / south; northern / southern; east / west;
 eastern / western; win wins won winning / lose loses lost losing; succeed succeeds succeeded success successful

@@ -133,7 +133,7 @@ def normalized(text: str) -> str:
 
     Numbers have their first digit before the point (.5), none of their thousands apart (1 006), and no "No." (No. 5).
     """
-    text = _EMPHASIS.sub(" ", _CITATION.sub("", _HALF_OF_DAY.sub(r" \1m", text)))
+    text = _EMPHASIS.sub(" ", _CITATION.sub("", _HALF_OF_DAY.sub(r" \1m", _CLOCK.sub(":", text))))
     text = _NUMERO.sub("number ", _POINT.sub("0.", _THOUSANDS.sub("", text)))
     if not text.isascii():
         text = "".join(map(_unaccented, normalize("NFC", text))).translate(_LETTERS)
@@ -162,6 +162,7 @@ def folded(text: str) -> str:
 # ---- what is written in several ways ---------------------------------------------------------------------------------
 
 _CITATION = re.compile(r"\s?\[\d{1,3}\]")
+_CLOCK = re.compile(r"(?<=\d)\.(?=\d\d\s?[ap]\.?m\b)", re.IGNORECASE)
 _HALF_OF_DAY = re.compile(r"(?<=\d)(?::00)?\s?([ap])\.?m\b\.?", re.IGNORECASE)
 _THOUSANDS = re.compile(r"(?<=\d)(?<!\d{4})['’\u00a0\u2009\u202f](?=\d{3}(?!\d))")
 _POINT = re.compile(r"(?<![\w.])\.(?=\d)")
@@ -169,7 +170,7 @@ _NUMERO = re.compile(r"\b(?:No\.?|no\.)\s?(?=\d)|№\s?")
 _EMPHASIS = re.compile(r"(?<!\w)_+|_+(?!\w)")
 _LETTERS = str.maketrans({"ł": "l", "Ł": "L", "ø": "o", "Ø": "O", "đ": "d", "Đ": "D", "ß": "ss", "æ": "ae", "œ": "oe"})
 _DATE = re.compile(
-    r"\b(?P<y>\d{4})-(?P<m>\d{2})-(?P<d>\d{2})\b|\b(?P<day>\d{1,2})\.(?P<month>\d{1,2})\.(?P<year>\d{4})\b"
+    r"\b(?P<y>\d{4})[-/](?P<m>\d{2})[-/](?P<d>\d{2})\b|\b(?P<day>\d{1,2})\.(?P<month>\d{1,2})\.(?P<year>\d{4})\b"
 )
 
 
@@ -201,7 +202,7 @@ _DIGITS = re.compile(
     r"(?P<currency>[$€£¥₹]|\b(?:USD|EUR|GBP|JPY|INR|CHF)\b)?\s?(?P<sign>(?<![^\s(])[-−])?"
     r"(?<![A-Za-z0-9_])(?<!\d\.)(?P<digits>\d[\d,.]*\d|\d)(?:st|nd|rd|th|s)?"
     rf"(?P<scale>{_SCALE}|[mMkK]\b|(?(currency) ?[mMkKbB]\b|(?!)))?"
-    r"(?P<tail>[ -]?(?:per cent|%|km/h|[A-Za-zµμ°]+))?"
+    r"(?P<tail>[ -]?(?:per cent|%|km/h|[A-Za-zµμ°]+)|\s?[$€£¥₹](?!\s?\d))?"
 )
 _ONE = re.compile(r"\b(?:one|One(?! day\b))[- ]([a-z]+)")
 _SINGLE = re.compile(r"\b(?:(?:one|an?)[- ](?:(?:full|single|whole)[- ])?|(?:full|single|whole)[- ])(?=([a-z]+))")
@@ -218,12 +219,12 @@ _NUMBER_WORD = re.compile(rf"(?i:(?:{'|'.join(_TENS)})-(?:{'|'.join(_SMALL)})\b)
 MONTHS = "january february march april may june july august september october november december".split()
 _UNITS = {
     "%": "% percent pct",
-    "$": "dollar dollars usd",
+    "$": "$ dollar dollars usd",
     "¢": "cent cents",
-    "€": "euro euros eur",
-    "£": "pound pounds gbp",
-    "¥": "yen jpy",
-    "₹": "rupee rupees inr",
+    "€": "€ euro euros eur",
+    "£": "£ pound pounds gbp",
+    "¥": "¥ yen jpy",
+    "₹": "₹ rupee rupees inr",
     "chf": "chf franc francs",
     "peso": "peso pesos",
     "pp": "percentage",
