@@ -55,6 +55,12 @@ class CompressionMiddleware(AgentMiddleware[Any, Any, Any]):
         if isinstance(self.tool_names, str):
             raise InvalidInput(f"tool_names must be a list of names, not one string: [{self.tool_names!r}]")
 
+    @property
+    def name(self) -> str:
+        """The name, with those of the tools: an agent takes several that compress other tools, but none twice."""
+        own = super().name
+        return own if self.tool_names is None else f"{own}[{','.join(sorted(self.tool_names))}]"
+
     def wrap_tool_call(self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Any]) -> Any:
         """Returns the tool's message, compressed."""
         result = handler(request)

@@ -122,6 +122,17 @@ def test_blocks_of_text_are_compressed_and_an_image_is_not_lost():
     assert contents == ["The Loire is a river in France.", look.invoke({"query": QUERY})]
 
 
+def test_tools_can_have_their_own_compressors():
+    """An agent takes two of them for two tools, each with its own options."""
+    other = CompressionMiddleware(LEXICAL, tool_names=["ask"], query_argument="question")
+    call = {"name": "search_text", "args": {"query": QUERY}, "id": "call-1"}
+    model = FakeModel(messages=iter([AIMessage("", tool_calls=[call]), AIMessage("The Loire.")]), sent=[])
+    agent = create_agent(
+        model, [search_text], middleware=[other, CompressionMiddleware(LEXICAL, tool_names=["search_text"])]
+    )
+    assert tool_message(agent.invoke({"messages": "x"})).content == "The Loire is a river in France."
+
+
 def test_other_tools_are_left_alone():
     """A tool that is not named, and one whose call has no query, return what they return."""
     for middleware in (
