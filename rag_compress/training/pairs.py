@@ -35,7 +35,8 @@ def write_examples_of_pairs(pairs: str, out: str, seed: int = 0) -> int:
     content = content_of(pairs)
     try:
         rows = [json.loads(line) for line in content.splitlines() if line.strip()]
-        sentences = list(dict.fromkeys(_plain(row["sentence"]) for row in rows if _plain(row["query"]).strip()))
+        rows = [row for row in rows if _plain(row["query"]).strip()]
+        sentences = list(dict.fromkeys(_plain(row["sentence"]) for row in rows))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InvalidInput(f"{pairs} cannot be read as question-sentence pairs: {error!r:.100}") from error
     if not rows:

@@ -37,6 +37,13 @@ def test_the_same_seed_gives_the_same_file(tmp_path: Path) -> None:
     assert files[0].read_bytes() == files[1].read_bytes() != files[2].read_bytes()
 
 
+def test_a_blank_question_asks_for_nothing(tmp_path: Path) -> None:
+    """Its row is left out."""
+    pairs = [{"query": "what?", "sentence": "It rains."}, {"query": " ", "sentence": "It snows."}]
+    source = write_examples(tmp_path / "pairs.jsonl", pairs)
+    assert write_examples_of_pairs(source, str(tmp_path / "out.jsonl.gz")) == 1
+
+
 def test_no_pairs(tmp_path: Path) -> None:
     """An empty file and a row without a question are errors, not a file without examples."""
     for content in ("", '{"sentence": "a"}\n'):
