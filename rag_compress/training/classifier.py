@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import shutil
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, astuple, dataclass, field
@@ -172,25 +173,32 @@ def finish(
     Raises:
         MissingExtra: onnx, onnxscript or onnxruntime is not installed.
     """
-    out = Path(options.out)
+    out, made = Path(options.out), Path(options.out) / "unfinished"
+    shutil.rmtree(made, ignore_errors=True)
+    made.mkdir(parents=True)
     cutter = WindowCutter(encoder_tokenizer(options.encoder), options.score_tokens)
-    cutter.tokenizer.save(str(out / "tokenizer.json"))
+    cutter.tokenizer.save(str(made / "tokenizer.json"))
     config = {"max_tokens": cutter.max_tokens, "overlap": cutter.overlap, "calibration": UNCALIBRATED}
-    (out / "config.json").write_text(json.dumps(config, indent=2))
-    differences = export_classifier(network.cpu(), _some_windows(options, cutter), out)
+    (made / "config.json").write_text(json.dumps(config, indent=2))
+    differences = export_classifier(network.cpu(), _some_windows(options, cutter), made)
     forget_loaded()
     if options.dev:
         sets = {path: list(read_examples(path, options.dev_examples)) for path in options.dev}
         try:
-            config["calibration"] = calibrate(ClassifierScorer.from_folder(out), sets)
+            config["calibration"] = calibrate(ClassifierScorer.from_folder(made), sets)
         except InvalidInput as error:  # a long run must not end with nothing
             _LOG.warning("%s stays uncalibrated: %s", out, error)
-        (out / "config.json").write_text(json.dumps(config, indent=2))
-        forget_loaded()
+        (made / "config.json").write_text(json.dumps(config, indent=2))
     figures = {f"{name} graph, mean difference from torch": f"{value:.2g}" for name, value in differences.items()}
     recall = "evidence recall at 5% and 20% of the words, "
     figures |= {name if name in _PROGRESS else recall + name: value for name, value in measured.items()}
-    write_card(CLASSIFIER, out, source_table(options.data), asdict(options), figures)
+    write_card(CLASSIFIER, made, source_table(options.data), asdict(options), figures)
+    for (
+        file
+    ) in made.iterdir():  # only now: until here, a folder in use stays as it was, and a killed run leaves no half
+        file.replace(out / file.name)
+    made.rmdir()
+    forget_loaded()
     return out
 
 

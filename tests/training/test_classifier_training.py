@@ -150,6 +150,31 @@ def test_training_on_after_use(options: ClassifierTraining) -> None:
     )
 
 
+def test_a_kill_at_the_end(options: ClassifierTraining, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that breaks off while it is finished leaves the folder's old model whole, or none; the next one ends it."""
+    run = replace(options, out=f"{options.out}-killed", schedule=replace(QUICK, steps=2))
+    names = ("config.json", "model.int8.onnx", "model.onnx", "README.md", "tokenizer.json")
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    def files() -> dict[str, bytes]:
+        return {name: (Path(run.out) / name).read_bytes() for name in names if (Path(run.out) / name).exists()}
+
+    for steps in (2, 4):
+        run = replace(run, schedule=replace(QUICK, steps=steps))
+        before = files()
+        with monkeypatch.context() as patch:
+            patch.setattr(classifier, "calibrate", killed)
+            with pytest.raises(KeyboardInterrupt):
+                train(run)
+        assert files() == before
+        train(run)
+        assert len(files()) == len(names)
+        assert files() != before
+    assert not (Path(run.out) / "unfinished").exists()
+
+
 def test_a_checkpoint_of_another_run_is_refused(options: ClassifierTraining, trained: Path) -> None:
     """A folder that holds a run with another recipe is not overwritten; only the pace may change."""
     others = replace(options.schedule, lexical=0, weight_decay=0.5, shards=3, freeze_embeddings=True, warmup=0.5)
