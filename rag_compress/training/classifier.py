@@ -32,6 +32,7 @@ from rag_compress.errors import InvalidInput
 from rag_compress.models.classifier import Batch, ClassifierNetwork, encoder_tokenizer, pool_tokens, torch
 from rag_compress.models.engines import Output
 from rag_compress.models.export import export_classifier
+from rag_compress.models.onnx import runtime
 from rag_compress.models.windows import Window, WindowCutter
 from rag_compress.scorers.classifier import ClassifierScorer, forget_loaded, read_pairs
 from rag_compress.scorers.features import lexical_scores
@@ -157,8 +158,9 @@ def train(options: ClassifierTraining) -> Path:
 
     Raises:
         InvalidInput: A file or the encoder cannot be used, or the checkpoint is of a run with other options.
-        MissingExtra: torch or transformers is not installed.
+        MissingExtra: torch, transformers or onnxruntime is not installed.
     """
+    runtime()  # `finish` needs it, and it is better missed before a long training than after it
     return _Run(options).train(options.schedule.steps, options.evaluate_every)
 
 

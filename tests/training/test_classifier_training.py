@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from tiny_classifier import RIVERS, write_encoder, write_examples
 
-from rag_compress.errors import DocumentError, InvalidInput
+from rag_compress.errors import DocumentError, InvalidInput, MissingExtra
 from rag_compress.models.protocols import Passage
 from rag_compress.models.windows import WindowCutter, load_tokenizer, pool
 from rag_compress.scorers.classifier import ClassifierScorer
@@ -116,6 +117,13 @@ def test_bad_files_are_found_first(options: ClassifierTraining, tmp_path: Path) 
         with pytest.raises((DocumentError, InvalidInput), match=message):
             train(replace(made, **change))
     assert not Path(made.out).exists()
+
+
+def test_onnxruntime_is_missed_first(options: ClassifierTraining, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What only the end of a run needs is asked for before it."""
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(MissingExtra, match=r"rag-compress\[cpu\]"):
+        train(replace(options, encoder="nowhere"))
 
 
 def test_resuming_is_exact(options: ClassifierTraining, monkeypatch: pytest.MonkeyPatch) -> None:
