@@ -71,7 +71,7 @@ class Job:
             "columns": asdict(self.columns),
             "query": self.query,
             "method": self.worker.method,
-            "options": dict(self.worker.options),
+            "options": json.loads(json.dumps(dict(self.worker.options), default=str)),
             "tokenizer": self.worker.tokenizer,
             "weights": find_method(self.worker.method).fingerprint(self.worker.options),
             "mode": self.mode.value,

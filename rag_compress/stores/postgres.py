@@ -11,7 +11,7 @@ from typing import Any
 
 from rag_compress.errors import MissingExtra
 from rag_compress.stores.protocol import Columns, Derived, Part, Row, Value, reporting
-from rag_compress.stores.table import Statements, as_text, check_table, pages
+from rag_compress.stores.table import Statements, as_text, check_table, pages, quoted
 
 _PRESENT = """\
 SELECT attname, regexp_replace(format_type(COALESCE(NULLIF(typbasetype, 0), atttypid), NULL), '^character(?! varying)',
@@ -69,7 +69,8 @@ class Postgres:
 
     @property
     def _statements(self) -> Statements:
-        return Statements(self.table or "", self.columns, "%s")
+        table = self.table or ""
+        return Statements(table, ".".join(map(quoted, table.split("."))), self.columns, "%s")
 
     def _present(self, database: Any) -> dict[str, str]:
         """Returns the columns of the table with their types."""

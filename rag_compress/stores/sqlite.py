@@ -66,7 +66,8 @@ class Sqlite:
 
     @property
     def _statements(self) -> Statements:
-        return Statements(self.table or "", self.columns, "?")
+        table = self.table or ""
+        return Statements(table, quoted(table), self.columns, "?")
 
     def _present(self, database: sqlite3.Connection) -> list[str]:
         return [row[1] for row in database.execute(f"PRAGMA table_info({quoted(self.table or '')})")]

@@ -18,19 +18,16 @@ class Statements:
     """The statements for one table.
 
     Attributes:
-        table: Its name; a schema stands before a dot.
+        table: Its name.
+        name: The same, quoted.
         columns: What to read and to write.
         mark: What stands for a parameter.
     """
 
     table: str
+    name: str
     columns: Columns
     mark: str
-
-    @property
-    def name(self) -> str:
-        """The quoted name of the table."""
-        return ".".join(quoted(part) for part in self.table.split("."))
 
     @property
     def count(self) -> str:

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,14 @@ def shorten(options: Any, template: PromptTemplate) -> Stage:
 
 
 shorten.needs_query = False  # type: ignore[attr-defined]
+
+
+def with_date(options: Any, template: PromptTemplate) -> Stage:
+    """Makes the same stage of a date and a text."""
+    return shorten({"fail": options["fail"][1]}, template)
+
+
+with_date.needs_query = False  # type: ignore[attr-defined]
 METHOD = f"{__name__}:shorten"
 
 
@@ -150,6 +159,14 @@ def test_a_changed_job_is_refused(tmp_path: Path) -> None:
         run(source, tmp_path)
     with pytest.raises(JobError, match="another process"), JobFolder(str(out)).locked():
         run(source, out, rows=4)
+
+
+def test_an_option_that_json_does_not_hold(tmp_path: Path) -> None:
+    """TOML has dates, and Python tuples: a job with such an option is the same one again."""
+    source, out = write(tmp_path / "a.jsonl", TEXTS), tmp_path / "out"
+    fail = (date(2026, 1, 2), "FAIL")
+    for fresh in (10, 0):
+        assert run(source, out, worker=Worker(f"{__name__}:with_date", {"fail": fail})).tally.fresh == fresh
 
 
 def test_failed_rows(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ import pytest
 import zstandard
 
 from rag_compress.cli import main
+from rag_compress.stores.table import quoted
 
 Run = Callable[..., tuple[int, str, str]]
 OPTIONS = ["--method", "lexical", "--query", "Which river?", "--workers", "1"]
@@ -136,12 +137,15 @@ def test_config(run: Run, source: Path, tmp_path: Path) -> None:
     assert (code, "magic" in err) == (2, True)
 
 
-def test_a_table_from_the_command_line(run: Run, tmp_path: Path) -> None:
-    """A table gets columns for results; export reads them from there."""
+@pytest.mark.parametrize("table", ["docs", "docs.csv", 'the "docs"', "order"])
+def test_a_table_from_the_command_line(run: Run, tmp_path: Path, table: str) -> None:
+    """A table gets columns for results, whatever its name; export reads them from there."""
+    name = quoted(table)
     with closing(sqlite3.connect(tmp_path / "a.db")) as database, database:
-        database.execute("CREATE TABLE docs (key TEXT PRIMARY KEY, body TEXT)")
-        database.executemany("INSERT INTO docs VALUES (?, ?)", [("a", "A river. Bread."), ("b", "Bread. A river.")])
-    columns = ["--table", "docs", "--id-col", "key", "--text-col", "body", "--out-col", "short"]
+        database.execute(f"CREATE TABLE {name} (key TEXT PRIMARY KEY, body TEXT)")
+        values = [("a", "A river. Bread."), ("b", "Bread. A river.")]
+        database.executemany(f"INSERT INTO {name} VALUES (?, ?)", values)  # noqa: S608 - it is quoted
+    columns = ["--table", table, "--id-col", "key", "--text-col", "body", "--out-col", "short"]
     assert run("run", tmp_path / "a.db", tmp_path / "out", *OPTIONS, *columns, "--threshold", 0.1)[0] == 0
     assert run("export", tmp_path / "out")[1] == '{"id": "a", "text": "A river."}\n{"id": "b", "text": "A river."}\n'
     assert run("verify", tmp_path / "out")[0] == 0
