@@ -66,6 +66,8 @@ class PromptTemplate:
         _check_placeholders("template", self.template, required={"context", "query"})
         _check_placeholders("empty", self.empty, required={"query"})
         _check_placeholders("source", self.source, required={"text"}, optional={"number", "title", "id"})
+        if not isinstance(self.separator, str):
+            raise InvalidInput(f"separator must be a string, not {self.separator!r:.80}")
         if self.max_tokens is not None:
             check_count("max_tokens", self.max_tokens)
 

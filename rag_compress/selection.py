@@ -10,6 +10,7 @@ from math import ceil, floor
 
 from rag_compress.budget import fit
 from rag_compress.checks import check_count, check_number
+from rag_compress.errors import InvalidInput
 from rag_compress.prompts import PromptTemplate, choose, rank_key
 from rag_compress.stages import Stage
 from rag_compress.types import Context, Segment
@@ -56,6 +57,8 @@ class Selection(Stage):
         for name in ("max_ratio", "max_similarity"):
             if getattr(self, name) is not None:
                 check_number(name, getattr(self, name), 0, 1)
+        if not isinstance(self.template, PromptTemplate):
+            raise InvalidInput(f"template must be a PromptTemplate, not {self.template!r:.80}")
 
     def __call__(self, batch: Sequence[Context]) -> list[Context]:
         """Returns each context with its best segments kept and the others added to `dropped`."""

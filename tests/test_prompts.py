@@ -147,6 +147,7 @@ def test_a_budget_below_the_question() -> None:
         ({"source": "{title}"}, r"source lacks \{text\}"),
         ({"empty": "none"}, r"empty lacks \{query\}"),
         ({"template": 3}, "template must be a string"),
+        ({"separator": None}, "separator must be a string, not None"),
         ({"max_tokens": -1}, "max_tokens must be an integer of at least 0"),
         ({"max_tokens": 1.5}, "max_tokens must be an integer of at least 0"),
     ],

@@ -166,6 +166,7 @@ def test_choosing_again() -> None:
         {"neighbours": 1.5},
         {"threshold": float("nan")},
         {"threshold": "high"},
+        {"template": "{context} {query}"},
     ],
 )
 def test_options_are_checked(options: dict) -> None:

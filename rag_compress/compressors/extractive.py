@@ -41,6 +41,8 @@ class ExtractiveCompressor(Stage):
         if not isinstance(given, Selection):
             kind = type(given).__name__
             raise InvalidInput(f"selection must be a Selection, not a {kind}: put another stage behind it with >>")
+        if isinstance(self.scorer, type) or not isinstance(self.scorer, SentenceScorer):
+            raise InvalidInput(f"scorer must have score(queries, passages), as LexicalScorer(): {self.scorer!r:.80}")
 
     @classmethod
     def default(cls, **options: Any) -> ExtractiveCompressor:

@@ -195,9 +195,7 @@ def finish(
     recall = "evidence recall at 5% and 20% of the words, "
     figures |= {name if name in _PROGRESS else recall + name: value for name, value in measured.items()}
     write_card(CLASSIFIER, made, source_table(options.data), asdict(options), figures)
-    for (
-        file
-    ) in made.iterdir():  # only now: until here, a folder in use stays as it was, and a killed run leaves no half
+    for file in made.iterdir():  # only now: until here a folder in use stays as it was, and a killed run leaves no half
         file.replace(out / file.name)
     made.rmdir()
     forget_loaded()

@@ -8,9 +8,9 @@ import re
 import numpy as np
 import pytest
 
-from rag_compress import Context, Document, ExtractiveCompressor, Segment, Selection, Span
+from rag_compress import Context, Document, ExtractiveCompressor, LexicalScorer, Segment, Selection, Span
 from rag_compress.errors import InvalidInput, ModelError
-from rag_compress.testing import OverlapScorer, check_context
+from rag_compress.testing import HashEncoder, OverlapScorer, check_context
 
 LOIRE = Document("loire", "The Loire is long. It is in France.", title="Rivers")
 
@@ -124,6 +124,13 @@ def test_default() -> None:
     assert ExtractiveCompressor.default(threshold=0.5).compress("cheese", [LOIRE]).is_empty
     with pytest.raises(TypeError, match="max_token"):
         ExtractiveCompressor.default(max_token=3)
+
+
+@pytest.mark.parametrize("wrong", [LexicalScorer, HashEncoder(), "lexical"])
+def test_what_is_no_scorer(wrong: object) -> None:
+    """A class, an encoder or a name in the place of a scorer is an error at once that shows it."""
+    with pytest.raises(InvalidInput, match=r"score\(queries, passages\).*(LexicalScorer|HashEncoder|'lexical')"):
+        ExtractiveCompressor(wrong)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("wrong", [np.zeros((1, 1)), [None], ["a"], [[1.0, 2.0]], 3.0, np.zeros(2)], ids=repr)
