@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from rag_compress.compressors.abstractive import AbstractiveCompressor
 from rag_compress.compressors.extractive import ExtractiveCompressor
@@ -16,7 +16,8 @@ from rag_compress.errors import InvalidInput
 from rag_compress.models.named import named_summarizer
 from rag_compress.named import named_object
 from rag_compress.prompts import PromptTemplate
-from rag_compress.scorers.classifier import BUNDLED, ClassifierScorer
+from rag_compress.scorers import named as scorers
+from rag_compress.scorers.named import SCORERS, NamedScorer, named_scorer
 from rag_compress.stages import Stage
 
 Options = Mapping[str, Any]
@@ -53,22 +54,9 @@ class Method:
         return seen.hexdigest()[:16] if files else None
 
 
-def _classifier(options: Options, template: PromptTemplate) -> Stage:
+def _extractive(scorer: str, options: Options, template: PromptTemplate) -> Stage:
     model, rest = _without(options, "model")
-    compressor = ExtractiveCompressor.classifier(**rest, template=template)
-    return compressor if model is None else replace(compressor, scorer=ClassifierScorer.from_folder(model))
-
-
-def _lexical(options: Options, template: PromptTemplate) -> Stage:
-    return ExtractiveCompressor.lexical(**options, template=template)
-
-
-def _encoding(name: Literal["biencoder", "ensemble"], options: Options, template: PromptTemplate) -> Stage:
-    from rag_compress.models.torch import SentenceTransformerEncoder
-
-    model, rest = _needed(options, name, "NAME_OR_FOLDER")
-    make: Callable[..., Stage] = getattr(ExtractiveCompressor, name)
-    return make(SentenceTransformerEncoder(model), **rest, template=template)
+    return ExtractiveCompressor.named(scorer, model, **rest, template=template)
 
 
 def _summary(options: Options, template: PromptTemplate) -> Stage:
@@ -89,11 +77,6 @@ def writer(model: str, options: Options, template: PromptTemplate) -> Abstractiv
     return AbstractiveCompressor(named_summarizer(model), template=template, **options)
 
 
-def _classifier_weights(options: Options) -> list[Path]:
-    folder = Path(options["model"]) if "model" in options else BUNDLED
-    return [folder / "model.int8.onnx"]
-
-
 def _summarizer_weights(options: Options) -> list[Path]:
     """Returns the files of a trained model; what stands behind `module:object` is known by its name only."""
     folder = Path(options.get("model", ""))
@@ -102,14 +85,18 @@ def _summarizer_weights(options: Options) -> list[Path]:
 
 
 def _abstractive_weights(options: Options) -> list[Path]:
-    return [*_summarizer_weights(options), *(_classifier_weights({}) if ClassifierScorer.is_available() else [])]
+    return [*_summarizer_weights(options), *named_scorer(scorers.DEFAULT).weights(None)]
+
+
+def _scorer_weights(row: NamedScorer, options: Options) -> Sequence[Path]:
+    return row.weights(options.get("model"))
 
 
 METHODS: dict[str, Method] = {
-    "classifier": Method(_classifier, threads=True, weights=_classifier_weights),
-    "lexical": Method(_lexical),
-    "biencoder": Method(partial(_encoding, "biencoder"), threads=True),
-    "ensemble": Method(partial(_encoding, "ensemble"), threads=True, weights=lambda _: _classifier_weights({})),
+    **{
+        name: Method(partial(_extractive, name), threads=row.threads, weights=partial(_scorer_weights, row))
+        for name, row in SCORERS.items()
+    },
     "summary": Method(_summary, needs_query=False, threads=True, rows=64, weights=_summarizer_weights),
     "abstractive": Method(_abstractive, threads=True, rows=64, weights=_abstractive_weights),
 }
@@ -121,9 +108,7 @@ DEFAULT = "extractive"
 
 def resolve(name: str) -> str:
     """Returns the name of the method that a name stands for on this machine."""
-    if name != DEFAULT:
-        return name
-    return "classifier" if ClassifierScorer.is_available() else "lexical"
+    return scorers.resolve(scorers.DEFAULT) if name == DEFAULT else name
 
 
 def find_method(name: str) -> Method:

@@ -10,12 +10,10 @@ import typer
 import rag_compress
 from rag_compress.cli.jobs import export, run, status, verify
 from rag_compress.cli.options import (
-    ENCODING,
     MINILM,
     Compressing,
     Output,
     Retrieval,
-    Scorer,
     Scoring,
     Soft,
     Sources,
@@ -121,11 +119,15 @@ def compress(
         float | None, typer.Option(help="Drop near-copies from other documents (0 to 1).")
     ] = None,
     scorer: Annotated[
-        Scorer | None,
-        typer.Option(help="What scores the sentences.", show_default="classifier, if onnxruntime is there"),
-    ] = None,
-    encoder: Annotated[
-        str | None, typer.Option(help="The bi-encoder of --scorer biencoder or ensemble: its name or folder.")
+        str,
+        typer.Option(
+            help="What scores the sentences: classifier, lexical, biencoder or ensemble.",
+            show_default="classifier, if onnxruntime is there",
+        ),
+    ] = "default",
+    model: Annotated[
+        str | None,
+        typer.Option(help="The folder of a classifier of your own; the bi-encoder of --scorer biencoder or ensemble."),
     ] = None,
     language: Annotated[
         str | None, typer.Option(help="Of the documents, as en or de; by default from the script.")
@@ -165,8 +167,6 @@ def compress(
         raise typer.BadParameter("Give either documents (- for standard input) or --index.")
     if index is not None and (encoding or skip_errors):
         raise typer.BadParameter("--encoding and --skip-errors are for reading documents, not for --index.")
-    if encoder and scorer not in ENCODING:
-        raise typer.BadParameter("--encoder is for --scorer biencoder and ensemble.")
     source = Sources(documents or [], encoding or "utf-8", skip_errors) if index is None else index
     if (projector or output is Output.request) and method is not Compressing.xrag:
         raise typer.BadParameter("--projector and -o request are for --method xrag.")
@@ -176,7 +176,7 @@ def compress(
         Compressing.abstractive: Writing(summarizer),
         Compressing.xrag: Soft(projector, exact),
     }
-    scoring = Scoring(scorer, encoder, language)
+    scoring = Scoring(scorer, model, language)
     run_compress(query, source, k, selection, scoring, tokenizer, output, forms.get(method))
 
 

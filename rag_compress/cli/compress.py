@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rag_compress.checks import check_count, check_question
-from rag_compress.cli.options import ENCODING, MINILM, Output, Scoring, Soft, Sources, Writing
+from rag_compress.cli.options import Output, Scoring, Soft, Sources, Writing
 from rag_compress.cli.reading import Skipped, read
 from rag_compress.cli.view import show_context, show_counts, stderr, to_json, token_counts, visible, working
 from rag_compress.cli.xrag import server_request, soft_compressor
@@ -74,12 +74,7 @@ def _writer(summarizer: str | None, limits: Mapping[str, Any], template: PromptT
 def _extractor(limits: Mapping[str, Any], template: PromptTemplate, scoring: Scoring) -> ExtractiveCompressor:
     given = {name: value for name, value in limits.items() if value is not None}
     splitter = partial(cut, language=scoring.language)
-    make = getattr(ExtractiveCompressor, scoring.scorer or "default")
-    if scoring.scorer in ENCODING:
-        from rag_compress.models.torch import SentenceTransformerEncoder
-
-        make = partial(make, SentenceTransformerEncoder(scoring.encoder or MINILM))
-    made: ExtractiveCompressor = make(**given, template=template)
+    made = ExtractiveCompressor.named(scoring.scorer, scoring.model, **given, template=template)
     return replace(made, splitter=splitter)
 
 

@@ -26,19 +26,6 @@ class StorageKind(StrEnum):
     pq = "pq"
 
 
-class Scorer(StrEnum):
-    """What scores sentences."""
-
-    classifier = "classifier"
-    lexical = "lexical"
-    biencoder = "biencoder"
-    ensemble = "ensemble"
-
-
-ENCODING = (Scorer.biencoder, Scorer.ensemble)
-"""Those that need an encoder."""
-
-
 class Compressing(StrEnum):
     """How `compress` makes documents shorter: sentences of them, a summary, or soft tokens in their place."""
 
@@ -85,8 +72,8 @@ class Writing(NamedTuple):
 
 
 class Scoring(NamedTuple):
-    """How sentences are cut and scored: by what (`None`: the default), with which encoder, in which language."""
+    """How sentences are cut and scored: by what, with which model (`None`: its own), in which language."""
 
-    scorer: Scorer | None
-    encoder: str | None
+    scorer: str
+    model: str | None
     language: str | None

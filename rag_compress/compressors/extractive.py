@@ -12,10 +12,7 @@ from numpy.typing import NDArray
 
 from rag_compress.errors import InvalidInput, ModelError
 from rag_compress.models.protocols import Encoder, Passage, SentenceScorer
-from rag_compress.scorers.biencoder import BiEncoderScorer
-from rag_compress.scorers.classifier import ClassifierScorer
-from rag_compress.scorers.ensemble import EnsembleScorer
-from rag_compress.scorers.lexical import LexicalScorer
+from rag_compress.scorers.named import DEFAULT, Model, named_scorer
 from rag_compress.selection import Selection
 from rag_compress.stages import Stage
 from rag_compress.text import Offsets, Splitter, cut, fine_cut
@@ -55,22 +52,38 @@ class ExtractiveCompressor(Stage):
         hotpotqa keeps 20% and 25% of the words with 99% and 92% of the evidence; for BM25 it is 0.05, a twentieth of
         the best score that the query allows, which there keeps 35% and 43% of the words with 96% and 87%.
         """
-        return cls.classifier(**options) if ClassifierScorer.is_available() else cls.lexical(**options)
+        return cls.named(DEFAULT, **options)
+
+    @classmethod
+    def named(cls, scorer: str, model: Model | None = None, **options: Any) -> ExtractiveCompressor:
+        """Returns the compressor with a scorer by its name, as the command line, jobs and adapters ask for it.
+
+        Args:
+            scorer: A name of `scorers.named.SCORERS`, or `default`.
+            model: The folder of a classifier; the name or folder of a bi-encoder, or an `Encoder`; `None`: the
+                classifier in the wheel, all-MiniLM-L6-v2.
+            options: The fields of `Selection`.
+
+        Raises:
+            InvalidInput: There is no such scorer or model.
+        """
+        row = named_scorer(scorer)
+        return cls(row.make(model), Selection(**{"threshold": row.threshold, **options}))
 
     @classmethod
     def classifier(cls, **options: Any) -> ExtractiveCompressor:
         """Returns the compressor with the library's own classifier; `options` are the fields of `Selection`."""
-        return cls(ClassifierScorer(), Selection(**{"threshold": 0.02, **options}))
+        return cls.named("classifier", **options)
 
     @classmethod
     def lexical(cls, **options: Any) -> ExtractiveCompressor:
         """Returns the compressor with BM25 over sentences; `options` are the fields of `Selection`."""
-        return cls(LexicalScorer(), Selection(**{"threshold": 0.05, **options}))
+        return cls.named("lexical", **options)
 
     @classmethod
     def biencoder(cls, encoder: Encoder, **options: Any) -> ExtractiveCompressor:
         """Returns the compressor with a bi-encoder; `options` are the fields of `Selection`."""
-        return cls(BiEncoderScorer(encoder), Selection(**options))
+        return cls.named("biencoder", encoder, **options)
 
     @classmethod
     def ensemble(cls, encoder: Encoder, **options: Any) -> ExtractiveCompressor:
@@ -79,8 +92,7 @@ class ExtractiveCompressor(Stage):
         `options` are the fields of `Selection`. How much the bi-encoder counts is for unit vectors of all-MiniLM-L6-v2;
         for others, give `EnsembleScorer` a weight and a center of their own.
         """
-        scorer = EnsembleScorer(ClassifierScorer(), BiEncoderScorer(encoder))
-        return cls(scorer, Selection(**{"threshold": 0.02, **options}))
+        return cls.named("ensemble", encoder, **options)
 
     def __call__(self, batch: Sequence[Context]) -> list[Context]:
         """Returns each context with its best sentences kept.

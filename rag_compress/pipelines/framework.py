@@ -19,14 +19,15 @@ from rag_compress.checks import check_number
 from rag_compress.compressors.extractive import ExtractiveCompressor
 from rag_compress.errors import InvalidInput, ModelError
 from rag_compress.prompts import PromptTemplate, join_segments
+from rag_compress.scorers.named import DEFAULT, SCORERS
 from rag_compress.stages import Pipeline, Retriever, Stage
 from rag_compress.tokens import Tokenizer, estimate_tokens
 from rag_compress.types import Context, Document, Segment
 
 KEY = "rag_compress"
 """The one key of a foreign document's metadata that adapters write, and the name of their events."""
-STAGES = ("default", "classifier", "lexical")
-"""The stages that have a name: each is the constructor of that name of `ExtractiveCompressor`."""
+STAGES = (DEFAULT, *SCORERS)
+"""The stages that have a name: the `ExtractiveCompressor` with the scorer of that name."""
 
 Per = Literal["source", "sentence"]
 OnError = Literal["raise", "original"]
@@ -156,10 +157,7 @@ class Compression:
             return self.stage
         if self.stage not in STAGES:
             raise InvalidInput(f"stage must be a Stage or one of {', '.join(STAGES)}, not {self.stage!r:.80}")
-        named: ExtractiveCompressor = getattr(ExtractiveCompressor, self.stage)(
-            **self._limits(), template=self.template
-        )
-        return named
+        return ExtractiveCompressor.named(self.stage, **self._limits(), template=self.template)
 
     def run(self, batch: Sequence[Context]) -> list[Outcome]:
         """Returns what became of each context; all are given to the stage at once."""

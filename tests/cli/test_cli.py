@@ -165,6 +165,7 @@ def test_train_classifier(run: Run, tmp_path: Path) -> None:
     options = ["--data", f"{data}=2", "--dev", data, "--encoder", encoder, "--steps", 2]
     assert run("train", "classifier", *options, "--out", tmp_path / "out").code == 0
     assert ClassifierScorer.from_folder(tmp_path / "out").score(["q"], [[]]) == [[]]
+    assert run("compress", "q", __file__, "--model", tmp_path / "out", "-o", "json").code == 0
     wrong = run("train", "classifier", "--data", "a.jsonl=many", "--out", tmp_path / "x")
     assert wrong.code == 2
     assert "must be a number" in " ".join(wrong.err.replace("│", " ").split())
@@ -220,7 +221,7 @@ def test_dense_index(run: Run, folder: Path, tmp_path: Path) -> None:
     found = run("search", tmp_path / "index", "baking", "--json", "-k", 1).out
     assert json.loads(found)["title"] == "bread.md"
     for scorer in ("biencoder", "ensemble"):
-        options = ["--scorer", scorer, "--encoder", model, "--max-tokens", 25, "--threshold", 0]
+        options = ["--scorer", scorer, "--model", model, "--max-tokens", 25, "--threshold", 0]
         assert "Bread is baked" in run("compress", "how is a loaf made?", folder, *options).out
 
 
@@ -274,12 +275,13 @@ def test_an_index_in_a_wrong_place(run: Run, folder: Path, out: str) -> None:
         (["--tokenizer", "gpt-9"], "gpt-9"),
         (["--tokenizer", "absent.json"], "absent.json"),
         (["--encoding", "utf-9"], "Unknown encoding 'utf-9'"),
-        (["--scorer", "magic"], "magic"),
+        (["--scorer", "magic"], "No scorer 'magic': give default, classifier, lexical"),
         (["--max-tokens", "many"], "--max-tokens"),
         (["--no-such-flag"], "no-such-flag"),
         (["--index", "x"], "either documents"),
         (["--tokenizer", "docs/absent.txt"], "Cannot read the tokenizer docs/absent.txt"),
-        (["--encoder", "x"], "--encoder is for --scorer biencoder and ensemble"),
+        (["--scorer", "lexical", "--model", "x"], "The lexical scorer has no model"),
+        (["--model", "x"], "x holds no classifier"),
     ],
 )
 def test_wrong_usage(run: Run, folder: Path, arguments: list[str], message: str) -> None:
