@@ -119,10 +119,20 @@ class CausalSummarizer:
             raise InvalidInput(
                 f"The tokenizer of {self.model!r} has no chat template: it was not made to be instructed"
             )
-        chats = [messages(*item) for item in zip(queries, texts, max_tokens, strict=True)]
-        prompts = [loaded.tokenizer.apply_chat_template(c, tokenize=False, add_generation_prompt=True) for c in chats]
+        prompts = [_prompt(loaded.tokenizer, *item) for item in zip(queries, texts, max_tokens, strict=True)]
         replies = loaded.write(prompts, max_tokens, self.max_source_tokens, 1, self.batch_size)
         return [reply if isinstance(reply, Exception) else read_reply(reply) for reply in replies]
+
+
+def _prompt(tokenizer: Any, query: str, text: str, max_tokens: int) -> str:
+    """Returns what the model reads; one that can think, as Qwen3, is told not to: it would use up the tokens."""
+    chat = messages(query, text, max_tokens)
+    options = {"tokenize": False, "add_generation_prompt": True, "enable_thinking": False}
+    try:
+        return str(tokenizer.apply_chat_template(chat, **options))
+    except Exception:  # noqa: BLE001 - of jinja: templates such as Gemma's refuse a system message
+        content = "\n\n".join(message["content"] for message in chat)
+        return str(tokenizer.apply_chat_template([{"role": "user", "content": content}], **options))
 
 
 def check_template(template: str) -> None:

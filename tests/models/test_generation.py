@@ -52,6 +52,21 @@ def test_causal(tmp_path: Path) -> None:
         plain.summarize([QUERY], [TEXT], [9])
 
 
+@pytest.mark.parametrize(
+    "refused",
+    ["messages[0]['role'] == 'system'", "enable_thinking is not defined or enable_thinking"],
+    ids=["gemma", "qwen3"],
+)
+def test_chat_templates(refused: str, tmp_path: Path) -> None:
+    """A template that takes no system message gets all in the user's; one that has the model think is told not to."""
+    model = tiny.write_llama(tmp_path / "model")
+    template = tmp_path / "model" / "chat_template.jinja"
+    refusal = f"{{% if {refused} %}}{{{{ raise_exception('refused') }}}}{{% endif %}}"
+    template.write_text(refusal + template.read_text())
+    [summary] = CausalSummarizer(model).summarize([QUERY], [TEXT], [9])
+    assert isinstance(summary, str | ModelError)
+
+
 def test_nothing_is_truncated(tmp_path: Path) -> None:
     """A text that is longer than the window is an error in its place; its batch-mate is summarised."""
     summarizer = Seq2SeqSummarizer(tiny.write_t5(tmp_path / "model"), max_source_tokens=60)
