@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rag_compress.checks import check_count
 from rag_compress.errors import InvalidInput, MissingExtra, ModelError
 from rag_compress.models.instructions import messages, read_reply
 from rag_compress.models.protocols import Summary
@@ -50,6 +51,8 @@ class Seq2SeqSummarizer:
 
     def __post_init__(self) -> None:
         check_template(self.template)
+        for name in ("max_source_tokens", "beams", "batch_size"):
+            check_count(name, getattr(self, name), least=1)
 
     @classmethod
     def recomp(cls, model: str = "fangyuan/nq_abstractive_compressor", **options: Any) -> Seq2SeqSummarizer:
@@ -84,7 +87,7 @@ class Seq2SeqSummarizer:
 
         Raises:
             MissingExtra: torch or transformers is not installed.
-            InvalidInput: There is no such model.
+            InvalidInput: There is no such model, or no such device.
         """
         loaded = _load("AutoModelForSeq2SeqLM", self.model, self.device)
         sources = [fill(self.template, query, text) for query, text in zip(queries, texts, strict=True)]
@@ -107,12 +110,16 @@ class CausalSummarizer:
     device: str | None = None
     batch_size: int = 4
 
+    def __post_init__(self) -> None:
+        for name in ("max_source_tokens", "batch_size"):
+            check_count(name, getattr(self, name), least=1)
+
     def summarize(self, queries: Sequence[str], texts: Sequence[str], max_tokens: Sequence[int]) -> list[Summary]:
         """Returns the summaries, with an error in place of one whose text does not fit the model.
 
         Raises:
             MissingExtra: torch or transformers is not installed.
-            InvalidInput: There is no such model, or its tokenizer has no chat template.
+            InvalidInput: There is no such model or device, or its tokenizer has no chat template.
         """
         loaded = _load("AutoModelForCausalLM", self.model, self.device)
         if not loaded.tokenizer.chat_template:
@@ -225,8 +232,8 @@ def _load(kind: str, model: str, device: str | None) -> _Loaded:
         network = getattr(transformers, kind).from_pretrained(model, dtype=dtype).to(device).eval()
         side = "right" if network.config.is_encoder_decoder else "left"
         tokenizer = tokenizer_as_saved(model, padding_side=side, truncation_side=side)
-    except (OSError, ValueError, KeyError) as error:
-        raise InvalidInput(f"Cannot load the summarizer {model!r}: {error}") from error
+    except (OSError, ValueError, KeyError, RuntimeError, AssertionError) as error:  # the last two: there is no device
+        raise InvalidInput(f"Cannot load the summarizer {model!r} on {device!r}: {error}") from error
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return _Loaded(torch, network, tokenizer)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from rag_compress import AbstractiveCompressor
 from rag_compress.errors import InvalidInput, ModelError
 from rag_compress.models.generation import FLAN, PLAIN, RECOMP, CausalSummarizer, Seq2SeqSummarizer, fill
 from rag_compress.models.instructions import messages, read_reply
@@ -123,3 +124,20 @@ def test_wrong_model(options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -
         Seq2SeqSummarizer(**options).summarize([QUERY], [TEXT], [9])
     with pytest.raises(InvalidInput, match="no summarizer"):
         Seq2SeqSummarizer.from_folder("no/such/folder")
+
+
+def test_a_device_that_is_not_there_is_no_failure_of_the_model(tmp_path: Path) -> None:
+    """Else the extract would stand in for every text, and hide it."""
+    stage = AbstractiveCompressor(Seq2SeqSummarizer(tiny.write_t5(tmp_path / "model"), device="cuda:77"))
+    with pytest.raises(InvalidInput, match="cuda:77"):
+        stage.compress(QUERY, [TEXT])
+
+
+@pytest.mark.parametrize("option", ["max_source_tokens", "beams", "batch_size"])
+def test_wrong_numbers(option: str) -> None:
+    """Numbers below one are refused by their name."""
+    with pytest.raises(InvalidInput, match=option):
+        Seq2SeqSummarizer("any", **{option: 0})
+    if option != "beams":
+        with pytest.raises(InvalidInput, match=option):
+            CausalSummarizer("any", **{option: -1})
