@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from rag_compress.checks import check_count
-from rag_compress.errors import InvalidInput, MissingExtra, ModelError
-from rag_compress.models.instructions import messages, read_reply
+from rag_compress.errors import InvalidInput, MissingExtra
+from rag_compress.models.instructions import messages, read_reply, without_last_sentence
 from rag_compress.models.protocols import Summary
 from rag_compress.models.spelling import copied_text
 from rag_compress.processes import load_once
-from rag_compress.text import sentences
 from rag_compress.tokens import without_surrogates
 
 RECOMP = "Question: {query}\n Document: {documents}\n Summary: "
@@ -203,12 +202,7 @@ class _Loaded:
         finished = end is not None and end <= limit
         ids = ids[: limit if end is None else min(end, limit)]
         text = self._decoded(source, ids).strip()
-        if finished:
-            return text
-        complete = sentences(text)[:-1]
-        if not complete:
-            return ModelError(f"{limit} tokens were not enough for one sentence")
-        return text[: complete[-1][1]]
+        return text if finished else without_last_sentence(text)
 
     def _decoded(self, source: str, ids: list[int]) -> str:
         if self.model.config.model_type != "rag_compress_copying":

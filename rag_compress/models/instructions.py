@@ -6,6 +6,7 @@ import re
 
 from rag_compress.errors import ModelError
 from rag_compress.models.protocols import Summary
+from rag_compress.text import sentences
 
 NOTHING = "NOTHING"
 """What the model says when nothing in the text helps."""
@@ -47,3 +48,9 @@ def read_reply(reply: str) -> Summary:
     if not text:
         return ModelError("The model's reply is blank")
     return "" if text.partition("\n")[0].strip(" .\"'*`").upper() == NOTHING else text
+
+
+def without_last_sentence(text: str) -> Summary:
+    """Returns what stands of a text that was broken off: an unfinished sentence may say what nobody meant."""
+    complete = sentences(text)[:-1]
+    return text[: complete[-1][1]] if complete else ModelError("Tokens were not enough for one sentence")

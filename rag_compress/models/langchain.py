@@ -9,15 +9,18 @@ from typing import Any
 from rag_compress.checks import check_count, check_number
 from rag_compress.errors import InvalidInput, MissingExtra, ModelError
 from rag_compress.models.concurrent import run_all
-from rag_compress.models.instructions import messages, read_reply
+from rag_compress.models.instructions import messages, read_reply, without_last_sentence
 from rag_compress.models.protocols import Summary
+
+_ENDINGS = ("finish_reason", "stop_reason", "stopReason", "done_reason")
 
 
 @dataclass(frozen=True)
 class ChatSummarizer:
     """Asks a chat model for each summary; several at once, again after an error, and none longer than the time limit.
 
-    A call that fails, takes too long, or comes back blank is an error in place of its own summary only.
+    A call that fails, takes too long, or comes back blank is an error in place of its own summary only. Of a reply that
+    the model's own limit broke off, the unfinished last sentence is left out.
 
     Attributes:
         chat: A LangChain chat model, or any runnable that takes its messages, such as `model.bind(max_tokens=300)`.
@@ -51,7 +54,10 @@ class ChatSummarizer:
         chat = self._with_retry()
 
         def reply(chat_messages: Sequence[dict[str, str]]) -> Summary:
-            return read_reply(_text_of(chat.invoke(list(chat_messages))))
+            message = chat.invoke(list(chat_messages))
+            summary = read_reply(_text_of(message))
+            is_cut = isinstance(summary, str) and summary and _is_cut(message)
+            return without_last_sentence(str(summary)) if is_cut else summary
 
         return [
             result if isinstance(result, str | Exception) else ModelError(f"Not a reply: {result!r:.80}")
@@ -66,6 +72,12 @@ class ChatSummarizer:
         if not isinstance(self.chat, Runnable):
             raise InvalidInput(f"chat must be a LangChain chat model, not {self.chat!r:.80}")
         return self.chat.with_retry(stop_after_attempt=self.attempts)
+
+
+def _is_cut(reply: Any) -> bool:
+    """Returns whether a reply ended because it had no more tokens, as the providers say it."""
+    metadata = getattr(reply, "response_metadata", {})
+    return any(str(metadata.get(key)).lower() in ("length", "max_tokens") for key in _ENDINGS)
 
 
 def _text_of(reply: Any) -> str:

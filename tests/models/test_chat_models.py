@@ -42,7 +42,8 @@ class Chat(BaseChatModel):
             reply = "\n".join(str(message.content) for message in messages)
         if isinstance(reply, Exception):
             raise reply
-        return ChatResult(generations=[ChatGeneration(message=AIMessage(content=reply))])
+        message = reply if isinstance(reply, AIMessage) else AIMessage(content=reply)
+        return ChatResult(generations=[ChatGeneration(message=message)])
 
 
 def stage(*script: Any, **options: Any) -> AbstractiveCompressor:
@@ -111,6 +112,16 @@ def test_parts_and_odd_replies() -> None:
     assert ChatSummarizer(Chat(script=[parts])).summarize([QUERY], [TEXT], [50]) == ["The Loire."]
     [odd] = ChatSummarizer(RunnableLambda(lambda _: 5)).summarize([QUERY], [TEXT], [50])
     assert isinstance(odd, ModelError)
+
+
+@pytest.mark.parametrize("ending", [{"finish_reason": "length"}, {"stop_reason": "max_tokens"}])
+def test_a_reply_that_is_broken_off(ending: dict[str, str]) -> None:
+    """Where tokens ran out, the unfinished last sentence is left out; one alone is an error in place of a summary."""
+    replies = [AIMessage(text, response_metadata=ending) for text in ("The Loire. It is 1,006", "It is", "")]
+    summarizer = ChatSummarizer(Chat(script=replies), concurrency=1)
+    cut, *others = summarizer.summarize([QUERY] * 3, [TEXT] * 3, [50] * 3)
+    assert cut == "The Loire."
+    assert all(isinstance(other, ModelError) for other in others)
 
 
 def test_wrong_options() -> None:
