@@ -262,7 +262,7 @@ def _has_text(node: BaseNode) -> bool:
 
 def _source(node: BaseNode, title_key: str | None) -> tuple[str, str, Frame]:
     """Returns a node's text, its title, and what the LLM reads above and below the text."""
-    text, whole = node.get_content(MetadataMode.NONE), node.get_content(MetadataMode.LLM)
+    text, whole = node.get_content(MetadataMode.NONE), node.get_content(MetadataMode.LLM).strip()
     above, _, below = whole.rpartition(text.strip())
     return text, title_in(node.metadata, title_key), (above, below)
 

@@ -155,6 +155,14 @@ def test_the_budget_holds_with_a_template_of_the_users():
         assert estimate_tokens(context_of(compressor.postprocess_nodes(given, query_str=QUERY))) <= max_tokens
 
 
+def test_white_space_around_a_text_costs_nothing():
+    """It goes with what is dropped, so it leaves the budget alone."""
+    given = [NodeWithScore(node=TextNode(text=f"\n\n{BANANA}\n\n"))]
+    compressor = NodeCompressor(stage="lexical", threshold=0, keep_best=9, max_tokens=estimate_tokens(BANANA))
+    [kept] = compressor.postprocess_nodes(given, query_str="bananas")
+    assert kept.node.text == BANANA
+
+
 def test_a_parent_stays():
     """A sentence of a node with a parent keeps that parent, as LlamaIndex's merging retriever needs."""
     given = nodes()
