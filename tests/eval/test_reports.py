@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from eval import plots, report_reader, report_speed
+from eval import plots, report_extractive, report_reader, report_speed
 from eval.reader import figures_of
 from eval.report_reader import reader_sections
 from eval.report_speed import speed_sections
-from eval.results import Result
+from eval.results import Result, read_result
 
 SAMPLES = {"F1 full": [0.5, 0.5], "F1 compressed": [1.0, 0.5], "F1 gold": [1.0, 1.0]}
 SPEED = Result(
@@ -51,6 +51,18 @@ def test_the_reader_is_reported_with_paired_differences(tmp_path, monkeypatch):
     row = next(line for line in "".join(reader_sections()).splitlines() if line.startswith("| lexical | toy | F1 "))
     assert "50.0 [50.0, 50.0]" in row
     assert "+25.0 [+0.0, +50.0] (p" in row
+
+
+def test_a_system_measured_on_fewer_questions(tmp_path, monkeypatch):
+    """`--limit` leaves nothing to pair with the baseline: the figure stands there with its number of questions."""
+    shares = {f"EV@{share}": 50.0 for share in (5, 10, 20, 35, 50)} | {"EV area": 50.0}
+    for system, count in (("bm25", 4), ("lexical", 4), ("mine-Slow", 2)):
+        result = Result(f"--system {system}", shares, {}, {"EV@20": [0.5] * count})
+        result.write(f"extractive-{system}-squad-test", tmp_path)
+    monkeypatch.setattr(report_extractive, "RESULTS", tmp_path)
+    monkeypatch.setattr(report_extractive, "read_result", lambda name: read_result(name, tmp_path))
+    text = report_extractive._significance_table(report_extractive._evidence_results(), "EV@20")
+    assert "| 50.0 (p 1.000) | 50.0 (2 questions) |" in text
 
 
 def test_no_section_without_results(tmp_path, monkeypatch):
