@@ -176,7 +176,8 @@ class MlpProjector:
             raise InvalidInput(
                 f"The projector reads embeddings of length 1, not {float(norms[np.argmax(np.abs(norms - 1))]):.3g}"
             )
-        if not self.config.normalized and len(norms) > 1 and np.all(np.abs(norms - 1) < 1e-4):
+        unlike = abs(np.linalg.norm(self.config.encoder_probe) - 1) > 1e-4  # some encoders normalize by themselves
+        if not self.config.normalized and unlike and len(norms) > 1 and np.all(np.abs(norms - 1) < 1e-4):
             raise InvalidInput("The projector reads embeddings as the encoder makes them, and these were normalized")
 
     def encoder(self) -> SentenceTransformerEncoder:

@@ -81,6 +81,8 @@ def test_embeddings_of_another_encoder() -> None:
         projector.project(np.concatenate([unit(2), 3 * unit(1)]))
     with pytest.raises(InvalidInput, match="were normalized"):
         make(replace(CONFIG, normalized=False)).project(unit(2))
+    normalizing = replace(CONFIG, normalized=False, encoder_probe=tuple(unit(1)[0].tolist()))
+    assert make(normalizing).project(unit(2)).shape == (2, 2, 8), "an encoder that normalizes by itself"
 
 
 def test_another_encoder_or_llm() -> None:
