@@ -93,8 +93,12 @@ class Source:
             record = json.loads(self.lines[index])
             return Example(_text(record, "query"), [_labelled(context) for context in record["contexts"]])
         except (ValueError, KeyError, TypeError, IndexError) as error:
-            where = f"{self.path}:{index + 1}"
-            raise DocumentError(f"{where}: not a training example ({error!r:.100})") from error
+            raise DocumentError(f"{self.place(index)}: not a training example ({error!r:.100})") from error
+
+    def place(self, index: int) -> str:
+        """Returns the file and the number of a line; blank ones count, as in an editor."""
+        lines = enumerate(content_of(self.path).splitlines(), start=1)
+        return f"{self.path}:{[number for number, line in lines if line.strip()][index]}"
 
     def check(self) -> None:
         """Raises what `example` does for the first line that is none."""

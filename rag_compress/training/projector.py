@@ -183,7 +183,7 @@ class _Run(TrainingRun):
                 order = sorted(known, key=lambda i: not passages[i].gold)[: self.options.passages]
                 answers = record.get("answers") or []
                 if not isinstance(answers, list) or not all(isinstance(answer, str) for answer in answers):
-                    raise DocumentError(f"{path}:{number + 1}: answers must be a list of texts, not {answers!r:.40}")
+                    raise DocumentError(f"{source.place(number)}: answers must be a list of texts, not {answers!r:.40}")
                 if not answers or not order or not passages[order[0]].gold:
                     self.counts["without an answer"] += 1
                 elif any(known[i] is None for i in order):

@@ -67,6 +67,9 @@ def test_a_bad_line_is_named(tmp_path: Path) -> None:
     path.write_text('{"query": "q", "contexts": []}\n{"query": "q"}\n')
     with pytest.raises(DocumentError, match=r"x.jsonl:2: not a training example"):
         list(read_examples(str(path)))
+    path.write_text('{"query": "q", "contexts": []}\n\n\n{"query": "q"}\n')
+    with pytest.raises(DocumentError, match=r"x.jsonl:4: not a training example"):
+        list(read_examples(str(path)))
     path.write_text("\n")
     with pytest.raises(InvalidInput, match="holds no example"):
         list(read_examples(str(path)))
