@@ -351,7 +351,7 @@ _BREAKS = (
     re.compile(r"[,，、،]\s*"),
     re.compile(r"\s+"),
 )
-_JOINERS = "\u200d\ufe0e\ufe0f"
+_JOINERS = "\u200d\ufe0e\ufe0f\u0e33\u0eb3\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff"
 
 
 def _split_long(text: str, start: int, end: int, max_chars: int) -> Iterator[Offsets]:
@@ -375,8 +375,8 @@ def _break(text: str, first: int, last: int) -> int:
 
 
 def _joined(before: str, after: str) -> bool:
-    """Returns whether two characters belong to one that a person sees (accents, emoji sequences)."""
-    return unicodedata.combining(after) > 0 or after in _JOINERS or before == "\u200d"
+    """Returns whether two characters belong to one that a person sees (accents, vowel signs, emoji)."""
+    return unicodedata.category(after).startswith("M") or after in _JOINERS or before == "\u200d"
 
 
 def _visible(text: str, start: int, end: int) -> Iterator[Offsets]:
