@@ -122,7 +122,7 @@ def _files_of(folder: str) -> Iterator[Path | DocumentError]:
     for place, folders, names in os.walk(folder, followlinks=True, onerror=report):
         real = os.path.realpath(place)
         is_read = real not in seen and (place == folder or not _is_ours(place, folders))
-        folders[:] = [name for name in folders if not name.startswith(".")] if is_read else []
+        folders[:] = sorted(name for name in folders if not name.startswith(".")) if is_read else []
         if is_read:
             found.extend(Path(place, name) for name in names if not name.startswith("."))
         seen.add(real)
@@ -221,7 +221,7 @@ def _from_record(record: Any, place: str) -> _Item:
     text, doc_id, title = record[text_field], record[id_field] if id_field else place, record.get("title") or ""
     if not isinstance(text, str):
         return DocumentError(f"{place}: the field {text_field!r} must be a string, not {type(text).__name__}")
-    if not isinstance(doc_id, str | int) or not isinstance(title, str):
+    if not isinstance(doc_id, str | int | float) or not isinstance(title, str):
         return DocumentError(f"{place}: the id must be a string or a number, and the title a string")
     others = {name: value for name, value in record.items() if name not in {text_field, id_field, "title"}}
     metadata = others.pop("metadata", None) or {}

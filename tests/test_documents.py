@@ -47,6 +47,13 @@ def test_fields_of_a_record(tmp_path: Path) -> None:
     assert read(tmp_path / "a.jsonl") == [Document("x", "t", "T", metadata={"a": 1, "year": 1999})]
 
 
+@pytest.mark.parametrize("number", [7, 7.0, 2.5])
+def test_an_id_that_is_a_number(number: float, tmp_path: Path) -> None:
+    """A number is an id, whole or not: a table with gaps in its column of ids makes 7.0 of 7."""
+    (tmp_path / "a.jsonl").write_text(json.dumps({"id": number, "text": "t"}))
+    assert [document.id for document in read(tmp_path)] == [str(number)]
+
+
 def test_packed_lines_and_byte_order_marks(tmp_path: Path) -> None:
     """Gzipped JSON lines are unpacked, and a byte order mark is no part of the text."""
     (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(b'\xef\xbb\xbf{"text": "one"}'))
@@ -146,6 +153,15 @@ def test_links(tmp_path: Path) -> None:
     (tmp_path / "docs" / "link").symlink_to(tmp_path / "real")
     (tmp_path / "real" / "circle").symlink_to(tmp_path / "docs")
     assert [d.text for d in read(tmp_path / "docs")] == ["a"]
+
+
+def test_a_place_of_two_names(tmp_path: Path) -> None:
+    """A folder that a link names, too, has the first of its names in order, whatever the file system lists first."""
+    for number in range(20):
+        (tmp_path / f"{number}-new").mkdir()
+        (tmp_path / f"{number}-new" / "a.txt").write_text("a")
+        (tmp_path / f"{number}-latest").symlink_to(f"{number}-new")
+    assert all(Path(document.id).parent.name.endswith("latest") for document in read(tmp_path))
 
 
 def test_a_link_to_nothing(tmp_path: Path) -> None:
