@@ -116,6 +116,6 @@ def _show(report: dict[str, Any]) -> None:
     for name, device in report["devices"].items():
         stdout.print(f"{name:12} {device or 'not installed'}", markup=False)
     for clash in report["clashes"]:
-        stderr.print(f"[bold red]clash:[/] {clash}")
+        stderr.print(f"[bold red]clash:[/] {clash}", soft_wrap=True)
     if not report["clashes"]:
         stdout.print("no clashes", style="green")

@@ -47,7 +47,8 @@ def build_index(
         passages = _embedded(passages, encoder)
     with working(f"indexing {len(passages):,} passages"):
         _indexed(passages, method, encoder, storage).save(out)
-    stderr.print(f"indexed {len(documents):,} documents as {len(passages):,} passages in {out}", markup=False)
+    done = f"indexed {len(documents):,} documents as {len(passages):,} passages in {out}"
+    stderr.print(done, markup=False, soft_wrap=True)
     skipped.exit()
 
 

@@ -15,9 +15,9 @@ def run_teach(data: Path, out: Path, teacher: str, candidates: int, max_tokens: 
     """Writes the lines of a file with candidate summaries added, and says how many."""
     summarizer = named_summarizer(teacher, timeout=timeout)
     taught = Teaching(summarizer, candidates, max_tokens).teach(data, out, lambda lines: progress(lines, "asking"))
-    stderr.print(f"wrote {taught.lines} lines to {out}; {taught.failed} summaries failed", markup=False)
+    stderr.print(f"wrote {taught.lines} lines to {out}; {taught.failed} summaries failed", markup=False, soft_wrap=True)
     if taught.error:
-        stderr.print(f"the first error: {taught.error}", markup=False, style="yellow")
+        stderr.print(f"the first error: {taught.error}", markup=False, style="yellow", soft_wrap=True)
     if taught.left:
         stderr.print(f"{taught.left} lines have no summary: the same command asks for them again", style="yellow")
         sys.exit(SKIPPED)

@@ -46,7 +46,7 @@ def train_classifier(
             evaluate_every=evaluate_every,
         )
     )
-    stderr.print(f"wrote the classifier to {folder}", markup=False)
+    stderr.print(f"wrote the classifier to {folder}", markup=False, soft_wrap=True)
 
 
 @train_app.command("summarizer")
@@ -95,7 +95,7 @@ def train_summarizer(
             evaluate_every=evaluate_every,
         )
     )
-    stderr.print(f"wrote the summarizer to {folder}", markup=False)
+    stderr.print(f"wrote the summarizer to {folder}", markup=False, soft_wrap=True)
 
 
 @train_app.command("projector")
@@ -132,7 +132,7 @@ def train_projector(
     options = {name: value for name, value in locals().items() if name in ProjectorTraining.__dataclass_fields__}
     options |= {"data": tuple(data), "dev": tuple(dev or ()), "out": str(out)}
     folder = train(ProjectorTraining(**options))
-    stderr.print(f"wrote the projector to {folder}", markup=False)
+    stderr.print(f"wrote the projector to {folder}", markup=False, soft_wrap=True)
 
 
 def _weighted(item: str) -> tuple[str, float]:

@@ -213,6 +213,12 @@ def test_index_search_compress(run: Run, folder: Path, tmp_path: Path) -> None:
     assert "nothing found" in run("search", tmp_path / "index", "cheese").err
 
 
+def test_a_long_path_stays_on_its_line(run: Run, folder: Path, tmp_path: Path) -> None:
+    """A path in a message can be copied, however long it is."""
+    out = tmp_path / ("long-name-" * 12) / "index"
+    assert str(out) in run("index", folder, "--out", out).err
+
+
 def test_dense_index(run: Run, folder: Path, tmp_path: Path) -> None:
     """A hybrid index encodes with the named model, and remembers it."""
     pytest.importorskip("sentence_transformers")
