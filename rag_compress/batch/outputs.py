@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 from rag_compress.batch.folder import JobFolder
@@ -204,7 +205,7 @@ class TableOutput:
         """
         if record is None and self.mode is WriteMode.column:
             self._check_part(part)
-        return self._find
+        return partial(self._find, anew=self.anew and record is None)  # with a record, it was done since the restart
 
     def check_free(self, rows: int) -> None:
         """Reads the whole table, by so many rows, before anything is written; raises as `earlier`."""
@@ -233,14 +234,14 @@ class TableOutput:
             value = row.note or None if row.value is None else row.value
             _check_free([(row.id, value, row.note if "config" in parse_note(row.note) else None)])
 
-    def _find(self, row: Row, content: Input) -> Done | None:
+    def _find(self, row: Row, content: Input, *, anew: bool) -> Done | None:
         note = read_note(row.note)
         if not note:
             return None
         replaces, same = self.mode is WriteMode.replace, note["config"] == self.notes.config
         same = same and note["content"] == content.content_hash()
         if not note.get("replaced"):
-            stands = same and not replaces and not self.anew and note.get("result") == hash_of(row.value)
+            stands = same and not replaces and not anew and note.get("result") == hash_of(row.value)
             return _kept(row, note) if stands else None
         if "result" in note and note["result"] != hash_of([text for _, text in content.documents]):
             return None  # it has a new text

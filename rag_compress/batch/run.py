@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain, islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from zlib import crc32
 
 from rag_compress.batch.engines import Engine, LocalEngine, Work
@@ -81,6 +81,7 @@ class Run:
     stopped: bool = field(default=False, init=False)
     is_waiting: bool = field(default=False, init=False)
     _output: Output = field(init=False, repr=False)
+    _record: dict[str, Any] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         if not 0 <= self.shard[0] < self.shard[1]:
@@ -115,6 +116,8 @@ class Run:
             self._check_errors()
             if not self.stopped:
                 self.folder.finish({"parts": self._parts, "shard": self.shard, "seconds": self.progress.seconds})
+                if self._record["anew"]:
+                    self.folder.start({**self._record, "anew": False})
         return self.progress
 
     def stop(self) -> None:
@@ -124,18 +127,19 @@ class Run:
     def _open(self, *, restart: bool) -> None:
         wanted, place = self.job.settings, self.folder.place_of(*split_scheme(self.job.source))
         found = None if restart else self.folder.settings()
-        job = self.job
-        self._output = make_output(self.store, self.folder, job.mode, job.config_hash, job.columns, anew=restart)
+        job, anew = self.job, restart or bool(found and found.get("anew"))
+        self._output = make_output(self.store, self.folder, job.mode, job.config_hash, job.columns, anew=anew)
         if found is None and isinstance(self._output, TableOutput):
             self._output.check_free(job.part_rows)
         if restart:
             self.folder.clear()
         if found is not None:
-            known = {name: value for name, value in found.items() if name != "place"}
+            known = {name: value for name, value in found.items() if name not in ("place", "anew")}
             moved = place is not None and found.get("place") == place  # with its store, whose address is another
             check_settings(known | {"source": wanted["source"]} if moved else known, wanted, self.folder.address)
-        if found != (record := {**wanted, "place": place}):
-            self.folder.start(record)
+        self._record = {**wanted, "place": place, "anew": anew}  # the last until a restarted job is finished
+        if found != self._record:
+            self.folder.start(self._record)
         self.folder.reopen()
 
     def _works(self, parts: Iterable[Part]) -> Iterator[Work[_Planned]]:

@@ -112,7 +112,7 @@ def run_job(
         except TooManyErrors as error:
             failure = error
     report = folder.write_report(render_report(job.settings, whole_tally(folder), folder.finished()))
-    _conclude(run, report, as_json=how.progress is ProgressKind.json)
+    _conclude(run, report, how)
     if failure is not None:
         raise failure
     if run.stopped:
@@ -121,10 +121,10 @@ def run_job(
         sys.exit(SKIPPED)
 
 
-def _conclude(run: Run, report: str, *, as_json: bool) -> None:
+def _conclude(run: Run, report: str, how: Execution) -> None:
     """Prints what a run has come to, and where the report is."""
     progress = run.progress
-    if as_json:
+    if how.progress is ProgressKind.json:
         _print_event({**_event(progress), "event": "end", "stopped": run.stopped, "report": report})
         return
     figures = {
@@ -135,7 +135,8 @@ def _conclude(run: Run, report: str, *, as_json: bool) -> None:
     _show(progress.tally, figures)
     stderr.print(f"report: {report}", markup=False, soft_wrap=True)
     if run.stopped:
-        stderr.print("stopped: the same command goes on from here", style="yellow")
+        without = " without --restart" if how.restart else ""
+        stderr.print(f"stopped: the same command{without} goes on from here", style="yellow")
 
 
 def show_status(out: str, *, as_json: bool) -> None:

@@ -532,20 +532,25 @@ def test_a_note_of_the_users_own(tmp_path: Path, summary: str | None) -> None:
 
 
 def test_a_table_is_done_anew(tmp_path: Path) -> None:
-    """A restart computes every row again; a table that is not there leaves no job behind."""
+    """A restart computes every row again, in several runs if need be; a table that is not there leaves no job."""
     source = tmp_path / "a.sqlite"
     with sqlite3.connect(source) as database:
         database.execute("CREATE TABLE docs (id INTEGER PRIMARY KEY, text TEXT)")
         database.executemany("INSERT INTO docs VALUES (?, ?)", enumerate(TEXTS))
 
-    def once(table: str, *, restart: bool = False) -> int:
-        job = Job(str(source), Worker(METHOD), table=table)
-        made = Run(job, open_store(str(source), table, job.columns), JobFolder(str(tmp_path / "out")))
+    def once(table: str, *, restart: bool = False, stop: bool = False) -> int:
+        job = Job(str(source), Worker(METHOD), table=table, rows=2)
+        folder, engine = JobFolder(str(tmp_path / "out")), LocalEngine(workers=1)
+        made = Run(job, open_store(str(source), table, job.columns), folder, engine)
+        made.watch = lambda _: made.stop() if stop else None
         return made(restart=restart).tally.fresh
 
     with pytest.raises(InvalidInput, match="dcos"):
         once("dcos")
     assert [once("docs"), once("docs"), once("docs", restart=True)] == [10, 0, 10]
+    begun = once("docs", restart=True, stop=True)
+    assert 0 < begun < 10
+    assert [once("docs"), once("docs")] == [10 - begun, 0]  # it goes on anew
 
 
 def test_a_tally_outlives_runs_that_compute_nothing(tmp_path: Path) -> None:
