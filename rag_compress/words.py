@@ -50,9 +50,12 @@ def count_words(text: str) -> int:
 
 
 def _normalised(text: str) -> str:
-    """Returns the text in one form: Japanese writes digits in two widths, and PDFs hold ligatures for letters."""
+    """Returns the text in one form: Japanese writes digits in two widths, and PDFs hold ligatures for letters.
+
+    Turkish's capital İ folds to an i with a dot of its own, which no small i has.
+    """
     plain = _OPTIONAL.sub("", unicodedata.normalize("NFKC", text))
-    return unicodedata.normalize("NFKC", plain.casefold())
+    return unicodedata.normalize("NFKC", plain.casefold().replace("i\u0307", "i"))
 
 
 def _pairs(run: str) -> list[str]:

@@ -41,6 +41,11 @@ def test_forms_of_one_letter() -> None:
     assert words("Donau\u00addampfschiff") == words("Donaudampfschiff")
 
 
+def test_turkish_capitals() -> None:
+    """A word in capitals, or at the start of a sentence, is the word in small letters."""
+    assert words("İstanbul ŞEHİR") == words("I\u0307stanbul şehir") == ["istanbul", "şehir"]
+
+
 def test_count_words() -> None:
     """Words stand between spaces; of scripts without spaces, two characters count as one."""
     assert count_words("two words") == 2
