@@ -40,7 +40,7 @@ from rag_compress.training.calibration import UNCALIBRATED, calibrate
 from rag_compress.training.card import CLASSIFIER, source_table, write_card
 from rag_compress.training.checkpoint import read_checkpoint
 from rag_compress.training.examples import Example, LabelledPassage, Mixture, Source, read_examples
-from rag_compress.training.loop import TrainingRun, half
+from rag_compress.training.loop import TrainingRun, half, ramp
 from rag_compress.training.targets import Target, losses_of, micro_batches, targets_of
 from rag_compress.words import count_words
 
@@ -107,9 +107,7 @@ class Schedule:
 
     def rate(self, step: int) -> float:
         """Returns the learning rate of a step, counted from 0."""
-        rise = (step + 1) / max(1.0, self.warmup * self.steps)
-        fall = (self.steps - step) / max(1.0, self.decay * self.steps)
-        return self.learning_rate * max(0.0, min(1.0, rise, fall))
+        return self.learning_rate * ramp(step, self.steps, self.warmup, self.decay)
 
 
 @dataclass(frozen=True)
@@ -281,8 +279,7 @@ class _Run(TrainingRun):
         """Makes one update."""
         schedule = self.options.schedule
         torch.manual_seed(self.options.seed * 1_000_003 + self.step)
-        for group in self.optimizer.param_groups:
-            group["lr"] = schedule.rate(self.step)
+        self.set_rate(schedule.rate(self.step))
         self.network.train()
         shards = [self._draw(schedule.step_tokens // schedule.shards) for _ in range(schedule.shards)]
         results = list(self.pool.map(self._gradient, shards))

@@ -89,6 +89,11 @@ class TrainingRun(ABC):
                     write_checkpoint(self.out / NAME, self.state())
         return self.finish()
 
+    def set_rate(self, rate: float) -> None:
+        """Sets the learning rate of the next update."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+
     def _resume(self) -> None:
         self.out.mkdir(parents=True, exist_ok=True)
         path = self.out / NAME
@@ -96,8 +101,7 @@ class TrainingRun(ABC):
             return
         state, own = read_checkpoint(path, self.device), plain(self.identity())
         known = state["run"] if isinstance(state.get("run"), dict) else {"data": None}
-        # What an older version did not note may be the same.
-        if changed := ", ".join(sorted(name for name in known if own.get(name) != known[name])):
+        if changed := ", ".join(sorted(name for name in own | known if own.get(name) != known.get(name))):
             raise InvalidInput(f"{path} is of a run with other options ({changed}): choose another folder")
         self.restore(state)
 
@@ -123,6 +127,16 @@ def _check_device(device: str) -> None:
         raise InvalidInput(f"device must be cpu or cuda, not {device!r:.80}") from error
     if not found:
         raise InvalidInput(f"torch finds no GPU for the device {device!r}: take cpu, or install torch with CUDA")
+
+
+def ramp(step: int, steps: int, warmup: float, decay: float = 1.0) -> float:
+    """Returns the share of the highest learning rate at a step, counted from 0.
+
+    It rises in a line over the first share `warmup` of the steps, and falls in one over the last share `decay`.
+    """
+    rise = (step + 1) / max(1.0, warmup * steps)
+    fall = (steps - step) / max(1.0, decay * steps)
+    return max(0.0, min(1.0, rise, fall))
 
 
 def half(device: str) -> Any:

@@ -35,7 +35,7 @@ from rag_compress.models.torch import SentenceTransformerEncoder
 from rag_compress.retrievers.index_folder import indexed_text
 from rag_compress.training.card import PROJECTOR, licence_table, write_card
 from rag_compress.training.examples import Source
-from rag_compress.training.loop import TrainingRun, half, spread
+from rag_compress.training.loop import TrainingRun, half, ramp, spread
 from rag_compress.training.paraphrases import PARAPHRASES
 from rag_compress.types import Document, Prompt
 from rag_compress.whole import written_whole
@@ -248,8 +248,7 @@ class _Run(TrainingRun):
         """Makes one update."""
         options = self.options
         rng = np.random.default_rng([options.seed, self.step])
-        for group in self.optimizer.param_groups:
-            group["lr"] = self._rate()
+        self.set_rate(self._rate())
         self.optimizer.zero_grad()
         for _ in range(options.accumulate):
             loss = self._loss(self._drawn(rng)) / options.accumulate
@@ -259,13 +258,10 @@ class _Run(TrainingRun):
         self.optimizer.step()
 
     def _rate(self) -> float:
-        """Returns the learning rate: a rise over the first 3% of the stage, then a linear fall."""
         options = self.options
-        start = options.pretrain_steps if self._tuning else 0
-        steps = options.tune_steps if self._tuning else options.pretrain_steps
-        done = self.step - start
-        highest = options.tune_rate if self._tuning else options.pretrain_rate
-        return highest * min((done + 1) / max(1.0, 0.03 * steps), (steps - done) / steps)
+        if self._tuning:
+            return options.tune_rate * ramp(self.step - options.pretrain_steps, options.tune_steps, warmup=0.03)
+        return options.pretrain_rate * ramp(self.step, options.pretrain_steps, warmup=0.03)
 
     def _loss(self, items: Sequence[Item]) -> Any:
         with half(self.device):

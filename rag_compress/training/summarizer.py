@@ -17,7 +17,7 @@ from rag_compress.models.copying import CopyingModel, seq2seq_model, torch
 from rag_compress.models.generation import PLAIN, RECOMP, SETTINGS, check_template, fill
 from rag_compress.training.card import SUMMARIZER, licence_table, write_card
 from rag_compress.training.distillation import Distillation, Pair, read_candidates
-from rag_compress.training.loop import TrainingRun, half, spread
+from rag_compress.training.loop import TrainingRun, half, ramp, spread
 
 _POOL = 32
 """How many batches are sorted by length together, so that little is padded."""
@@ -154,10 +154,7 @@ class _Run(TrainingRun):
         """Makes one update."""
         options = self.options
         torch.manual_seed(options.seed * 1_000_003 + self.step)
-        rise = (self.step + 1) / max(1.0, 0.05 * options.steps)
-        fall = (options.steps - self.step) / options.steps
-        for group in self.optimizer.param_groups:
-            group["lr"] = options.learning_rate * min(1.0, rise, fall)
+        self.set_rate(options.learning_rate * ramp(self.step, options.steps, warmup=0.05))
         self.network.train()
         loss = self._loss(self._drawn())
         self.optimizer.zero_grad()
