@@ -109,7 +109,10 @@ class HybridRetriever(Retriever):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_count("depth", self.depth, least=1)
-        if not self.retrievers:
+        parts = self.retrievers
+        if not isinstance(parts, Sequence) or not all(isinstance(part, Retriever) for part in parts):
+            raise InvalidInput(f"retrievers must be a list of this library's retrievers, not {parts!r:.200}")
+        if not parts:
             raise InvalidInput("A hybrid needs at least one retriever")
 
     @classmethod

@@ -64,6 +64,14 @@ def test_a_hybrid_of_nothing() -> None:
         HybridRetriever(())
 
 
+def test_a_hybrid_of_something_else() -> None:
+    """One retriever that is no list, or a part that is no retriever, is refused before it is asked."""
+    retriever = BM25Retriever.from_documents(["river"])
+    for wrong in (retriever, (retriever, len)):
+        with pytest.raises(InvalidInput, match=r"must be a list of this library's retrievers, not .*BM25Retriever"):
+            HybridRetriever(wrong)  # type: ignore[arg-type]
+
+
 def test_a_part_that_cannot_be_saved(tmp_path) -> None:
     """A hybrid with someone else's retriever cannot be saved, and says so before writing."""
 
