@@ -72,7 +72,7 @@ class Parquet:
         with open_file(name) as (file, _, _):
             opened = pa.parquet.ParquetFile(file)
             total, read = opened.metadata.num_rows, 0
-            for batch in opened.iter_batches(batch_size=rows):
+            for batch in opened.iter_batches(batch_size=rows, use_threads=False):
                 table = pa.Table.from_batches([batch])
                 begin = 0
                 for found, _ in split(self._rows(table, name, read), rows, self.columns.text):
@@ -92,10 +92,10 @@ class Parquet:
 def decode_table(content: bytes, columns: Columns) -> Iterator[Row]:
     """Yields the rows of a file that `Parquet.encode` made."""
     pa = arrow()
-    file = pa.parquet.ParquetFile(pa.BufferReader(content))  # not read_table, whose threads may outlive Python
+    file = pa.parquet.ParquetFile(pa.BufferReader(content))
     wanted = (columns.id, columns.text, columns.out, columns.note)
     names = [name for name in dict.fromkeys(wanted) if name in file.schema_arrow.names]
-    for fields in file.read(names).to_pylist():
+    for fields in file.read(names, use_threads=False).to_pylist():  # a thread that outlives Python would abort it
         note = fields.get(columns.note)
         yield Row(fields.get(columns.id), fields, None, note, value_of(fields, parse_note(note), columns))
 
