@@ -5,10 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from rag_compress.errors import InvalidInput, ModelError
 from rag_compress.models.protocols import Encoder
+
+PROBE = "The Loire is a river in France; it is 1,006 km long."
+"""The text by whose vector an encoder is known again."""
+_SAME = 0.99
+
+
+def same_direction(seen: ArrayLike, expected: ArrayLike) -> bool:
+    """Returns whether two vectors have one dimension and direction but for rounding; two of nothing but zeros are."""
+    a, b = np.asarray(seen, np.float64), np.asarray(expected, np.float64)
+    if a.shape != b.shape or a.any() != b.any():
+        return False
+    return bool(a @ b >= _SAME * np.linalg.norm(a) * np.linalg.norm(b))
 
 
 def encoded(encoder: Encoder, texts: Sequence[str], dim: int | None = None) -> NDArray[np.float32]:

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rag_compress.errors import InvalidInput, MissingExtra
+from rag_compress.models.encoding import PROBE, same_direction
 from rag_compress.models.protocols import Encoder
 from rag_compress.models.torch import SentenceTransformerEncoder
 
@@ -31,8 +32,6 @@ except ImportError as error:
     raise MissingExtra("torch", "torch", "Soft tokens") from error
 
 CONFIG, WEIGHTS = "projector.json", "projector.safetensors"
-PROBE = "The Loire is a river in France; it is 1,006 km long."
-_SAME = 0.99
 _UNIT = 1e-2
 _LAYERS = {"projector.projector.0": "first", "projector.projector.2": "second"}
 """Names in the checkpoints of `Hannibal046/xrag-7b` and `xrag-moe`, which hold the whole LLM beside them."""
@@ -218,11 +217,8 @@ def llm_probe(input_embeddings: Any) -> list[float]:
 
 def _is_same(seen: Sequence[float] | NDArray[np.float32], expected: Sequence[float]) -> bool:
     """Returns whether two vectors are the same but for rounding: in direction, and nearly in length."""
-    a, b = np.asarray(seen, dtype=np.float64), np.asarray(expected, dtype=np.float64)
-    if a.shape != b.shape:
-        return False
-    lengths = float(np.linalg.norm(a)), float(np.linalg.norm(b))
-    return float(a @ b) >= _SAME * lengths[0] * lengths[1] and abs(lengths[0] - lengths[1]) <= _UNIT * lengths[1] + 1e-9
+    one, other = float(np.linalg.norm(seen)), float(np.linalg.norm(expected))
+    return same_direction(seen, expected) and abs(one - other) <= _UNIT * other + 1e-9
 
 
 def _files_with(path: Path, layers: Mapping[str, str]) -> list[Path]:

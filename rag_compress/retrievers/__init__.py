@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from os import PathLike
 
 from rag_compress.errors import IncompatibleIndex
@@ -35,12 +36,15 @@ def load_retriever(
         IndexFolderError: As `index_folder.read_index`.
     """
     kind = kind_of(folder)
-    if kind == "bm25":
-        return BM25Retriever.load(folder)
-    if kind == "dense":
-        return DenseRetriever.load(folder, encoder, query_encoder)
-    if kind == "hybrid":
-        return HybridRetriever.load(folder, encoder, query_encoder)
-    if kind == "feedback":
-        return FeedbackRetriever.load(folder, encoder, query_encoder)
-    raise IncompatibleIndex(f"{folder} holds an index of the unknown kind {kind!r}: update rag_compress to read it")
+    if kind not in _LOADERS:
+        raise IncompatibleIndex(f"{folder} holds an index of the unknown kind {kind!r}: update rag_compress to read it")
+    return _LOADERS[kind](folder, encoder, query_encoder)
+
+
+_LOADERS: dict[str, Callable[..., Retriever]] = {
+    "bm25": lambda folder, *_: BM25Retriever.load(folder),
+    "dense": DenseRetriever.load,
+    "hybrid": HybridRetriever.load,
+    "feedback": FeedbackRetriever.load,
+}
+"""By the kind that an index's manifest names."""

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rag_compress.errors import IncompatibleIndex, InvalidInput
-from rag_compress.models.encoding import embedded, encoded
+from rag_compress.models.encoding import PROBE, embedded, encoded, same_direction
 from rag_compress.models.protocols import Encoder
 from rag_compress.models.torch import SentenceTransformerEncoder, as_encoder
 from rag_compress.retrievers.index_folder import (
@@ -32,8 +32,6 @@ from rag_compress.stages import Retriever
 from rag_compress.types import Document
 
 _KIND = "dense"
-_PROBE = "The Loire is a river in France; it is 1,006 km long."
-_SAME = 0.99
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,8 +120,8 @@ class DenseRetriever(Retriever):
             "index": getattr(self.index, "kind", "auto"),
             "encoder": _recipe(self.encoder),
             "query_encoder": _recipe(self.query_encoder) if self.query_encoder else None,
-            "probe": encoded(self.encoder, [_PROBE], self.vectors.shape[1])[0].tolist(),
-            "query_probe": self.encode_queries([_PROBE])[0].tolist(),
+            "probe": encoded(self.encoder, [PROBE], self.vectors.shape[1])[0].tolist(),
+            "query_probe": self.encode_queries([PROBE])[0].tolist(),
         }
 
         def save(data: Path) -> None:
@@ -159,18 +157,12 @@ class DenseRetriever(Retriever):
             if other is None and parameters["query_encoder"]:
                 other = _from_recipe(parameters["query_encoder"], folder, "query_encoder")
             _check_same_encoder(own, parameters["encoder"], parameters["probe"], folder)
-            if "query_probe" in parameters:  # older indexes have none
-                _check_same_encoder(
-                    other or own,
-                    parameters["query_encoder"] or parameters["encoder"],
-                    parameters["query_probe"],
-                    folder,
-                )
+            recipe = parameters["query_encoder"] or parameters["encoder"]
+            _check_same_encoder(other or own, recipe, parameters["query_probe"], folder)
             documents = read_documents(saved.data / "documents.jsonl")
-            kind = parameters.get("storage", "float32")
-            stored = StoredVectors.load(saved.data, kind, unit=parameters.get("unit", False))
+            stored = StoredVectors.load(saved.data, parameters["storage"], unit=parameters["unit"])
             index = load_vector_index(saved.data, stored[:], parameters["index"])
-            vectors = stored[:] if kind == "float32" else stored
+            vectors = stored[:] if stored.kind == "float32" else stored
             return cls(documents, vectors, index, own, parameters["k"], other)
 
         return read_index(folder, _KIND, build)
@@ -190,11 +182,7 @@ def _from_recipe(recipe: dict[str, Any], folder: str | PathLike[str], name: str)
 
 
 def _check_same_encoder(encoder: Encoder, recipe: Any, probe: Any, folder: str | PathLike[str]) -> None:
-    expected = np.asarray(probe, dtype=np.float32)
-    seen = np.asarray(encoder.encode([_PROBE])[0], dtype=np.float32)
-    # An encoder that knows no word of the probe text makes zeros of it, and 0 >= 0.
-    is_alike = seen.shape == expected.shape and seen.any() == expected.any()
-    if not is_alike or not expected @ seen >= _SAME * np.linalg.norm(expected) * np.linalg.norm(seen):
+    if not same_direction(encoder.encode([PROBE])[0], probe):
         raise IncompatibleIndex(
             f"{folder} was built with the encoder {recipe['repr']}; {encoder!r:.200} encodes otherwise"
         )

@@ -19,7 +19,8 @@ from tiny_classifier import write_encoder  # noqa: E402
 from tiny_seq2seq import write_llama  # noqa: E402
 
 from rag_compress.cli.app import app  # noqa: E402
-from rag_compress.models.projector import PROBE, MlpProjector, ProjectorConfig, ProjectorNetwork, llm_probe  # noqa: E402
+from rag_compress.models.encoding import PROBE  # noqa: E402
+from rag_compress.models.projector import MlpProjector, ProjectorConfig, ProjectorNetwork, llm_probe  # noqa: E402
 from rag_compress.models.soft_prompts import SoftPromptLLM  # noqa: E402
 from rag_compress.models.torch import SentenceTransformerEncoder  # noqa: E402
 

@@ -13,7 +13,8 @@ from rag_compress.errors import InvalidInput
 from rag_compress.testing import HashEncoder
 
 torch = pytest.importorskip("torch")
-from rag_compress.models.projector import PROBE, MlpProjector, ProjectorConfig, ProjectorNetwork, llm_probe  # noqa: E402
+from rag_compress.models.encoding import PROBE  # noqa: E402
+from rag_compress.models.projector import MlpProjector, ProjectorConfig, ProjectorNetwork, llm_probe  # noqa: E402
 
 CONFIG = ProjectorConfig(6, 8, tokens=2, scale=2.0, encoder="some/encoder", llm="some/llm", normalized=True)
 
