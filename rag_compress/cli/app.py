@@ -12,6 +12,7 @@ from rag_compress.cli.jobs import export, run, status, verify
 from rag_compress.cli.options import (
     MINILM,
     Compressing,
+    Index,
     Output,
     Retrieval,
     Scoring,
@@ -106,6 +107,7 @@ def compress(
     query: Annotated[str, typer.Argument(help="The question to answer.", metavar="QUESTION")],
     documents: Annotated[list[str] | None, Documents.__metadata__[0]] = None,
     index: Annotated[Path | None, typer.Option("--index", "-i", help="Retrieve from this index instead.")] = None,
+    encoder: Annotated[str | None, typer.Option(help="The index's encoder, if it does not know its own.")] = None,
     k: K = 10,
     max_tokens: MaxTokens = None,
     max_ratio: Annotated[float | None, typer.Option(help="The same, as a share of the documents (0 to 1).")] = None,
@@ -167,7 +169,9 @@ def compress(
         raise typer.BadParameter("Give either documents (- for standard input) or --index.")
     if index is not None and (encoding or skip_errors):
         raise typer.BadParameter("--encoding and --skip-errors are for reading documents, not for --index.")
-    source = Sources(documents or [], encoding or "utf-8", skip_errors) if index is None else index
+    if encoder and index is None:
+        raise typer.BadParameter("--encoder is the encoder of --index; a scorer's is --model.")
+    source = Sources(documents or [], encoding or "utf-8", skip_errors) if index is None else Index(index, encoder)
     if (projector or output is Output.request) and method is not Compressing.xrag:
         raise typer.BadParameter("--projector and -o request are for --method xrag.")
     if summarizer and method is not Compressing.abstractive:

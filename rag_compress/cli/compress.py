@@ -6,11 +6,10 @@ import sys
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from rag_compress.checks import check_count, check_question
-from rag_compress.cli.options import Output, Scoring, Soft, Sources, Writing
+from rag_compress.cli.options import Index, Output, Scoring, Soft, Sources, Writing
 from rag_compress.cli.reading import Skipped, read
 from rag_compress.cli.view import show_context, show_counts, stderr, to_json, token_counts, visible, working
 from rag_compress.cli.xrag import server_request, soft_compressor
@@ -26,7 +25,7 @@ from rag_compress.types import Context, Segment
 
 def run_compress(
     query: str,
-    source: Path | Sources,
+    source: Index | Sources,
     k: int,
     limits: Mapping[str, Any],
     scoring: Scoring,
@@ -78,12 +77,12 @@ def _extractor(limits: Mapping[str, Any], template: PromptTemplate, scoring: Sco
     return replace(made, splitter=splitter)
 
 
-def _retrieved(query: str, source: Path | Sources, k: int) -> tuple[Context, Skipped]:
-    if isinstance(source, Path):
+def _retrieved(query: str, source: Index | Sources, k: int) -> tuple[Context, Skipped]:
+    if isinstance(source, Index):
         from rag_compress.retrievers import load_retriever
 
         with working("retrieving"):
-            return Context.whole(query, load_retriever(source).retrieve([query], k)[0]), Skipped()
+            return Context.whole(query, load_retriever(*source).retrieve([query], k)[0]), Skipped()
     documents, skipped = read(source)
     if len(documents) <= k:
         return Context.whole(query, documents), skipped

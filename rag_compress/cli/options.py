@@ -58,6 +58,13 @@ class Sources(NamedTuple):
     skip_errors: bool
 
 
+class Index(NamedTuple):
+    """Where to retrieve from, and with which encoder (`None`: the one that the index knows)."""
+
+    folder: Path
+    encoder: str | None
+
+
 class Soft(NamedTuple):
     """Soft tokens: from which projector, and whether documents whose exact words are needed stay text."""
 

@@ -15,12 +15,13 @@ from typing import NamedTuple
 import pytest
 from tiny_classifier import RIVERS, write_encoder, write_examples
 
-from rag_compress import BM25Retriever, Document
+from rag_compress import BM25Retriever, DenseRetriever, Document
 from rag_compress.cli import main
 from rag_compress.cli.demo import QUESTIONS
 from rag_compress.cli.doctor import examine, extras_of_package
 from rag_compress.cli.standard_library import docstrings, source_files
 from rag_compress.scorers.classifier import ClassifierScorer
+from rag_compress.testing import HashEncoder
 
 EVIDENCE = (
     "Find the n largest elements in a dataset.",
@@ -226,6 +227,9 @@ def test_dense_index(run: Run, folder: Path, tmp_path: Path) -> None:
     assert run("index", folder, "--out", tmp_path / "index", "--method", "hybrid", "--encoder", model).code == 0
     found = run("search", tmp_path / "index", "baking", "--json", "-k", 1).out
     assert json.loads(found)["title"] == "bread.md"
+    DenseRetriever.from_documents(["Bread is baked.", "Ships sail."], HashEncoder(384)).save(tmp_path / "foreign")
+    refused = run("compress", "baking", "-i", tmp_path / "foreign", "--encoder", model)
+    assert "encodes otherwise" in refused.err
     for scorer in ("biencoder", "ensemble"):
         options = ["--scorer", scorer, "--model", model, "--max-tokens", 25, "--threshold", 0]
         assert "Bread is baked" in run("compress", "how is a loaf made?", folder, *options).out
@@ -286,6 +290,7 @@ def test_an_index_in_a_wrong_place(run: Run, folder: Path, out: str) -> None:
         (["--no-such-flag"], "no-such-flag"),
         (["--index", "x"], "either documents"),
         (["--tokenizer", "docs/absent.txt"], "Cannot read the tokenizer docs/absent.txt"),
+        (["--encoder", "x"], "--encoder is the encoder of --index"),
         (["--scorer", "lexical", "--model", "x"], "The lexical scorer has no model"),
         (["--model", "x"], "x holds no classifier"),
     ],
