@@ -116,6 +116,8 @@ class ExtractiveCompressor(Stage):
     def _too_long(self, scored: Context) -> Context:
         """Returns the context with what would be kept without a budget, if a part of it fits; else with nothing."""
         [helpful] = self.selection.without_budget([scored])
+        if helpful.is_empty:
+            return helpful
         parts = [Segment.of(document, *place) for document, places in pieces_of(helpful, fine_cut) for place in places]
         [fitting] = self.selection([replace(helpful, segments=tuple(parts))])
         return helpful if len(parts) > len(helpful.segments) and not fitting.is_empty else replace(helpful, segments=())

@@ -35,8 +35,8 @@ def run_all(
     def call(place: int) -> None:
         try:
             finished.put((place, function(items[place])))
-        except Exception as error:  # noqa: BLE001 - whatever a model raises becomes that item's result
-            finished.put((place, error))
+        except BaseException as error:  # noqa: BLE001 - in a thread nobody else would see even a SystemExit
+            finished.put((place, error if isinstance(error, Exception) else RuntimeError(repr(error))))
 
     while waiting or deadlines:
         while waiting and len(deadlines) < workers:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 
@@ -44,3 +45,13 @@ def test_at_once() -> None:
     assert run_all(call, range(9), workers=3, timeout=60) == [0] * 9
     assert most == 3
     assert run_all(call, [], workers=3, timeout=60) == []
+
+
+def test_what_is_no_exception() -> None:
+    """A cancelled call, or one that would end the program, is an error at once, not after its whole time."""
+
+    def call(error: type[BaseException]) -> None:
+        raise error
+
+    found = run_all(call, [asyncio.CancelledError, SystemExit], workers=2, timeout=60)
+    assert [str(result) for result in found] == ["CancelledError()", "SystemExit()"]
