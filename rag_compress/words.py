@@ -15,6 +15,9 @@ import Stemmer
 
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _UNSPACED_CHARACTER = re.compile(f"[{_UNSPACED}]")
+_FORMS = re.compile("[\ufb00-\ufdff\ufe70-\ufefc\uff01-\uffee]+")
+"""Ligatures, shapes of Arabic letters and full-width signs. Other compatibility forms are no spellings: NFKC would make
+"2½" 21⁄2, and "Kleenex™" kleenextm."""
 _OPTIONAL = re.compile("[\u00ad\u0640\u064b-\u065f\u0670]")
 """Soft hyphens, and Arabic's vowel signs and stretched lines: a text may have them or not."""
 _MARKS = "".join(
@@ -50,12 +53,11 @@ def count_words(text: str) -> int:
 
 
 def _normalised(text: str) -> str:
-    """Returns the text in one form: Japanese writes digits in two widths, and PDFs hold ligatures for letters.
-
-    Turkish's capital İ folds to an i with a dot of its own, which no small i has.
-    """
-    plain = _OPTIONAL.sub("", unicodedata.normalize("NFKC", text))
-    return unicodedata.normalize("NFKC", plain.casefold().replace("i\u0307", "i"))
+    """Returns the text in one form; Turkish's capital İ folds to an i with a dot of its own, which no small i has."""
+    if text.isascii():
+        return text.casefold()
+    plain = _FORMS.sub(lambda run: unicodedata.normalize("NFKC", run.group()), _OPTIONAL.sub("", text))
+    return unicodedata.normalize("NFC", plain.casefold().replace("i\u0307", "i"))
 
 
 def _pairs(run: str) -> list[str]:

@@ -36,7 +36,8 @@ def test_marks() -> None:
 def test_forms_of_one_letter() -> None:
     """Full-width signs, ligatures, the shapes that PDFs give Arabic letters, and soft hyphens make no other words."""
     assert words("ＡＩは２０２０年") == words("AIは2020年")
-    assert words("ﬁnd ｶﾀｶﾅ km²") == words("find カタカナ km2")
+    assert words("ﬁnd ｶﾞﾀｶﾅ") == words("find ガタカナ")
+    assert words("Kleenex™") == words("Kleenex")
     assert words("ﻣﺮﺣﺒﺎ") == words("مرحبا") == words("مـرحـبا")
     assert words("Donau\u00addampfschiff") == words("Donaudampfschiff")
 
