@@ -73,7 +73,7 @@ class CompressionOptions(Serializable):
     `dumpd` and `load` keep them all, as long as `stage` and `tokenizer` are given by name.
 
     Attributes:
-        stage: `default`, `classifier`, `lexical` (the constructors of `ExtractiveCompressor`), or any stage, which
+        stage: `default`, or another name of a scorer (`scorers.named.SCORERS`), or any stage, which
             takes its own threshold and budget with it.
         threshold: Keep sentences that score at least this; `None`: the named stage's own threshold.
         max_tokens: The most tokens that the documents of one query may have, joined by blank lines.

@@ -92,7 +92,7 @@ class NodeCompressor(BaseNodePostprocessor):
     then once for each process.
 
     Attributes:
-        stage: `default`, `classifier`, `lexical` (the constructors of `ExtractiveCompressor`), or any stage, which
+        stage: `default`, or another name of a scorer (`scorers.named.SCORERS`), or any stage, which
             takes its own threshold and budget with it.
         threshold: Keep sentences that score at least this; `None`: the named stage's own threshold.
         max_tokens: The most tokens that the nodes of one query may have as the response synthesizer joins them: with
