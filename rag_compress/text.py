@@ -119,7 +119,7 @@ class _Block(NamedTuple):
 
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n|\Z)")
 # A fence before a blank line closes code that began before this text: passages are often cut within it.
-_FENCE = re.compile(r"[ \t]{0,3}(`{3,}+(?![^`\r\n]*`)|~~~(?!~))(?=[ \t]*(?:\r\n?|\n)?[ \t]*\S)")
+_FENCE = re.compile(r"[ \t]{0,3}(`{3,}+(?![^`\r\n]*`)|~~~(?!~))(?=[ \t]*+(?:\r\n?|\n)?[ \t]*+\S)")
 _DOCTEST = re.compile(r"\s*>>> ")
 _HEADING = re.compile(r"#{1,6}\s+\S")
 _UNDERLINE = re.compile(r"\s*([=\-~^\"*+#])\1{2,}\s*\Z")

@@ -191,6 +191,7 @@ def test_no_quadratic_time() -> None:
         "A: " * 300_000,
         "`" * 600_000,
         "``` \n" * 100_000,
+        "```" + " " * 1_000_000 + "\n\nprose",
         "\u201cHe said. " * 100_000,
         "Read this\u3002 " + "some words without any end " * 3000,
         "x" * 19_999 + "\u3002" + "y" * 30_000,
