@@ -53,7 +53,13 @@ def train_classifier(
 def train_summarizer(
     data: Annotated[list[str], typer.Option(help="A .jsonl or .jsonl.gz file of documents and candidate summaries.")],
     out: Annotated[Path, typer.Option(help="The folder for checkpoints and the model; a run in it is resumed.")],
-    model: Annotated[str, typer.Option(help="What to start from, by name or folder; --copying: an encoder.")] = MINILM,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="What to start from, by name or folder: a sequence-to-sequence model; with --copying, an encoder.",
+            show_default="google/flan-t5-small; with --copying all-MiniLM-L6-v2",
+        ),
+    ] = None,
     copying: Annotated[
         bool, typer.Option("--copying", help="Train a model that writes with its source's words.")
     ] = False,
@@ -82,7 +88,7 @@ def train_summarizer(
         SummarizerTraining(
             data=tuple(data),
             out=str(out),
-            model=model,
+            model=model or (MINILM if copying else "google/flan-t5-small"),
             copying=copying,
             dev=tuple(dev or ()),
             distillation=Distillation(None if reader is None else named_object(reader)),

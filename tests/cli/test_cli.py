@@ -201,6 +201,16 @@ def test_teach_and_train_summarizer(run: Run, tmp_path: Path, monkeypatch: pytes
     assert "module:object" in wrong.err
 
 
+def test_the_model_that_a_summarizer_starts_from(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unless one is named it can write: an encoder only where a decoder is put around it."""
+    pytest.importorskip("transformers")
+    started: list[str] = []
+    monkeypatch.setattr("rag_compress.training.summarizer.train", lambda options: started.append(options.model))
+    for copying in ([], ["--copying"]):
+        assert run("train", "summarizer", "--data", "a.jsonl", "--out", tmp_path, *copying).code == 0
+    assert started == ["google/flan-t5-small", "sentence-transformers/all-MiniLM-L6-v2"]
+
+
 def test_index_search_compress(run: Run, folder: Path, tmp_path: Path) -> None:
     """An index is built once, searched, and compressed from; an older one is replaced."""
     for _ in range(2):
