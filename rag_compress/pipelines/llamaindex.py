@@ -38,7 +38,7 @@ from rag_compress.types import Context, Document
 try:
     from llama_index.core.base.base_retriever import BaseRetriever
     from llama_index.core.base.embeddings.base import BaseEmbedding
-    from llama_index.core.bridge.pydantic import field_serializer, model_validator
+    from llama_index.core.bridge.pydantic import ConfigDict, field_serializer, model_validator
     from llama_index.core.callbacks import CallbackManager
     from llama_index.core.instrumentation import get_dispatcher  # type: ignore[attr-defined] # imported there, not re-exported
     from llama_index.core.instrumentation.events import BaseEvent
@@ -112,6 +112,8 @@ class NodeCompressor(BaseNodePostprocessor):
     per: Per = "source"
     on_error: OnError = "raise"
     title_key: str | None = "title"
+
+    model_config = ConfigDict(extra="forbid")
 
     @classmethod
     def class_name(cls) -> str:

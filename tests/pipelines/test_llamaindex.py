@@ -239,9 +239,11 @@ def test_the_configuration_survives_a_round_trip():
         NodeCompressor.from_dict(NodeCompressor(stage=Selection()).to_dict())
 
 
-@pytest.mark.parametrize("options", [{"max_tokens": -1}, {"stage": "magic"}, {"per": "word"}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{"max_tokens": -1}, {"stage": "magic"}, {"per": "word"}, {"maxtokens": 9}], ids=str
+)
 def test_bad_options_are_refused(options):
-    """A wrong value is an error in the constructor."""
+    """A wrong value, and a misspelt name, are errors in the constructor."""
     with pytest.raises(ValueError, match=next(iter(options))):
         NodeCompressor(**options)
 
