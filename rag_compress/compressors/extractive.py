@@ -155,7 +155,7 @@ def pieces_of(context: Context, splitter: Splitter) -> list[tuple[Document, list
 
 def _cut(splitter: Splitter, text: str) -> list[Offsets]:
     """Returns what a splitter does, after checking that it is pieces of the text, in order and apart."""
-    found = list(splitter(text))
+    found = splitter(text)
     try:
         offsets = [(index(start), index(end)) for start, end in found]
     except (TypeError, ValueError) as error:

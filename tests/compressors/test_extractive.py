@@ -77,7 +77,7 @@ def test_a_splitter_that_lies() -> None:
     for wrong in ([(0, 99)], [(5, 9), (0, 4)], [(0, 6), (4, 9)], [(3, 3)]):
         with pytest.raises(InvalidInput, match=rf"out of order: {re.escape(repr(wrong))}"):
             ExtractiveCompressor(OverlapScorer(), splitter=lambda text, wrong=wrong: wrong).compress("q", [LOIRE])
-    for wrong in (str.split, lambda text: [(0.0, 1.0)], lambda text: [None]):
+    for wrong in (str.split, lambda text: [(0.0, 1.0)], lambda text: [None], lambda text: None):
         with pytest.raises(InvalidInput, match="pairs"):
             ExtractiveCompressor(OverlapScorer(), splitter=wrong).compress("q", [LOIRE])
 
