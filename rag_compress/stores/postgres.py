@@ -16,7 +16,7 @@ from rag_compress.stores.table import Statements, as_text, check_table, pages, q
 _PRESENT = """\
 SELECT attname, regexp_replace(format_type(COALESCE(NULLIF(typbasetype, 0), atttypid), NULL), '^character(?! varying)',
 'bpchar') FROM pg_attribute JOIN pg_type ON pg_type.oid = atttypid
-WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped ORDER BY attnum"""
+WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped ORDER BY attnum"""
 """The columns with their types without a length, to which a cast would cut: a bare `character` is one letter."""
 
 
@@ -47,40 +47,42 @@ class Postgres:
                     found: list[tuple[Any, ...]] = database.execute(statement, parameters).fetchall()
                     return found
 
-            yield from pages(query, self._statements, list(self._present(database)), rows)
+            present = self._present(database)
+            yield from pages(query, self._statements(present.get(self.columns.id)), list(present), rows)
 
     def count(self) -> int:
         """Returns the number of rows."""
         with self._reporting(), self._open() as database:
-            return int(database.execute(self._statements.count).fetchone()[0])
+            return int(database.execute(self._statements().count).fetchone()[0])
 
     def update(self, rows: Sequence[tuple[Row, Derived]], *, replace: bool) -> None:
         """Writes results in one transaction."""
         with self._reporting(), self._open() as database, database.transaction():
             present = self._present(database)
+            statements = self._statements(present[self.columns.id])
             for name in self.columns.written(replace=replace):
                 if name not in present:
-                    database.execute(self._statements.add(name))
+                    database.execute(statements.add(name))
             kind = present[self.columns.text] if replace else "text"
-            statement = self._statements.replace(kind) if replace else self._statements.update
+            statement = statements.replace(kind) if replace else statements.update
             with database.cursor() as cursor:
                 found = [(_as_type(each.value, kind), each.note, row.id) for row, each in rows]
                 cursor.executemany(statement, found)
 
-    @property
-    def _statements(self) -> Statements:
+    def _statements(self, kind: str | None = None) -> Statements:
         table = self.table or ""
-        return Statements(table, ".".join(map(quoted, table.split("."))), self.columns, "%s")
+        return Statements(table, ".".join(map(quoted, table.split("."))), self.columns, "${}", kind)
 
     def _present(self, database: Any) -> dict[str, str]:
         """Returns the columns of the table with their types."""
         with self._reporting():
-            return dict(database.execute(_PRESENT, [self._statements.name]).fetchall())
+            return dict(database.execute(_PRESENT, [self._statements().name]).fetchall())
 
     @contextmanager
     def _open(self) -> Iterator[Any]:
-        with self._reporting():
-            database = _psycopg().connect(self.address, autocommit=True)
+        psycopg = _psycopg()
+        with self._reporting():  # a raw cursor takes no % of a name for a parameter
+            database = psycopg.connect(self.address, autocommit=True, cursor_factory=psycopg.RawCursor)
             database.adapters.register_loader("bpchar", _unpadded())
         with database:
             yield database

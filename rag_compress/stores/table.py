@@ -21,13 +21,15 @@ class Statements:
         table: Its name.
         name: The same, quoted.
         columns: What to read and to write.
-        mark: What stands for a parameter.
+        mark: What stands for a parameter, `{}` for its number.
+        kind: The type of the ids, where an id has to be cast to it: a float of Python is more exact than a `real`.
     """
 
     table: str
     name: str
     columns: Columns
     mark: str
+    kind: str | None = None
 
     @property
     def count(self) -> str:
@@ -45,25 +47,31 @@ class Statements:
     def update(self) -> str:
         """Sets result and note by id."""
         out, note = quoted(self.columns.out), quoted(self.columns.note)
-        return self._update(f"{out} = {self.mark}, {note} = {self.mark}")
+        return self._update(f"{out} = {self._mark(1)}, {note} = {self._mark(2)}")
 
     def replace(self, kind: str = "TEXT") -> str:
         """Sets text, which is of this type, and note by id; the text stays where the result is null."""
         text, note = quoted(self.columns.text), quoted(self.columns.note)
-        return self._update(f"{text} = COALESCE(CAST({self.mark} AS {kind}), {text}), {note} = {self.mark}")
+        return self._update(f"{text} = COALESCE(CAST({self._mark(1)} AS {kind}), {text}), {note} = {self._mark(2)}")
 
     def page(self, names: Sequence[str], *, first: bool) -> str:
         """Selects the next rows by id."""
         own, listed = quoted(self.columns.id), ", ".join(map(quoted, names))
-        after = "" if first else f" WHERE {own} > {self.mark}"
-        return f"SELECT {listed} FROM {self.name}{after} ORDER BY {own} LIMIT {self.mark}"  # noqa: S608
+        after = "" if first else f" WHERE {own} > {self._id(1)}"
+        return f"SELECT {listed} FROM {self.name}{after} ORDER BY {own} LIMIT {self._mark(2 - first)}"  # noqa: S608
 
     def add(self, name: str) -> str:
         """Adds a column of text."""
         return f"ALTER TABLE {self.name} ADD COLUMN {quoted(name)} TEXT"
 
     def _update(self, values: str) -> str:
-        return f"UPDATE {self.name} SET {values} WHERE {quoted(self.columns.id)} = {self.mark}"  # noqa: S608
+        return f"UPDATE {self.name} SET {values} WHERE {quoted(self.columns.id)} = {self._id(3)}"  # noqa: S608
+
+    def _mark(self, number: int) -> str:
+        return self.mark.format(number)
+
+    def _id(self, number: int) -> str:
+        return f"CAST({self._mark(number)} AS {self.kind})" if self.kind else self._mark(number)
 
 
 def quoted(name: str) -> str:
