@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import typer
+
 from rag_compress.text import Offsets
 from rag_compress.types import Context, Document
 
@@ -123,11 +125,11 @@ def data_folder(folder: Path | None = None) -> Path:
     """Returns the data folder: the argument, else `$RAG_COMPRESS_DATA`, else `../shared/data` beside the repository.
 
     Raises:
-        FileNotFoundError: There is no such folder.
+        BadParameter: There is no such folder.
     """
     chosen = folder or Path(os.environ.get("RAG_COMPRESS_DATA") or _REPOSITORY.parent / "shared" / "data")
     if not chosen.is_dir():
-        raise FileNotFoundError(f"There is no data folder {chosen}: name it with --data or RAG_COMPRESS_DATA")
+        raise typer.BadParameter(f"There is no data folder {chosen}: name it with --data or RAG_COMPRESS_DATA")
     return chosen
 
 

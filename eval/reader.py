@@ -160,7 +160,7 @@ def trained_reader(weights: Path = WEIGHTS) -> Reader:
     from eval.span_model import Reader
 
     if not weights.is_file():
-        raise FileNotFoundError(f"There is no {weights}: train the reader with python -m eval.reader --train")
+        raise typer.BadParameter(f"There is no {weights}: train the reader with python -m eval.reader --train")
     return Reader.new(minilm_folder()).load(weights)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import bm25s
 import numpy as np
+import typer
 from numpy.typing import NDArray
 
 from eval.datasets import Passage as LabelledPassage
@@ -107,18 +108,18 @@ def scorer_named(name: str, questions: Sequence[Question] = ()) -> SentenceScore
     The questions are those that it will be asked: the oracle looks their labels up.
 
     Raises:
-        ValueError: The name is neither, or the object does not score.
+        BadParameter: The name is neither, or the object does not score.
     """
     if name in SYSTEMS:
         return SYSTEMS[name](questions)
     module, _, attribute = name.partition(":")
     if not attribute:
-        raise ValueError(f"No system {name!r}: give module:object, or one of {', '.join(SYSTEMS)}")
+        raise typer.BadParameter(f"No system {name!r}: give module:object, or one of {', '.join(SYSTEMS)}")
     found: Any = getattr(import_module(module), attribute)
     if isinstance(found, type) or not isinstance(found, SentenceScorer):
         found = found()
     if not isinstance(found, SentenceScorer):
-        raise ValueError(f"{name} has no method score(queries, passages): {found!r:.80}")
+        raise typer.BadParameter(f"{name} has no method score(queries, passages): {found!r:.80}")
     return found
 
 

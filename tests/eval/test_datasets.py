@@ -6,6 +6,7 @@ import gzip
 import json
 
 import pytest
+import typer
 
 from eval.datasets import Question, by_language, data_folder, read_collection, read_questions, read_texts
 from eval.index_speed import passages
@@ -76,7 +77,7 @@ def test_texts_are_cut_into_passages_of_100_words(tmp_path):
 
 def test_a_missing_folder_says_how_to_name_it(tmp_path, monkeypatch):
     """The error names the option and the variable; the variable is used when no option is given."""
-    with pytest.raises(FileNotFoundError, match="--data or RAG_COMPRESS_DATA"):
+    with pytest.raises(typer.BadParameter, match="--data or RAG_COMPRESS_DATA"):
         data_folder(tmp_path / "nowhere")
     monkeypatch.setenv("RAG_COMPRESS_DATA", str(tmp_path))
     assert data_folder() == tmp_path

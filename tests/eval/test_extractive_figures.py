@@ -6,6 +6,7 @@ from dataclasses import replace
 from math import ceil
 
 import pytest
+import typer
 
 from eval import metrics
 from eval.datasets import GivenSentences, Passage, Question, measured, unanswerable
@@ -161,7 +162,7 @@ def test_any_scorer_is_found_by_name():
 
 def test_an_unknown_system_names_the_known_ones():
     """The error lists what there is."""
-    with pytest.raises(ValueError, match="lead, random, bm25, lexical"):
+    with pytest.raises(typer.BadParameter, match="lead, random, bm25, lexical"):
         scorer_named("nothing")
 
 
