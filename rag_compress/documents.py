@@ -10,10 +10,12 @@ import codecs
 import gzip
 import io
 import json
+import logging
 import os
 import re
 import sys
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from os import PathLike, fspath
 from pathlib import Path
@@ -35,6 +37,9 @@ TEXT_FIELDS = ("text", "contents", "content", "page_content", "body")
 """Where the text of a record is looked for, in this order."""
 _ID_FIELDS = ("id", "_id", "doc_id")
 
+_SHOWN = 8
+_LOG = logging.getLogger(__name__)
+
 OnError = Callable[[DocumentError], None]
 
 
@@ -47,6 +52,8 @@ def read_documents(
     sources: Iterable[str | PathLike[str]], encoding: str = "utf-8", on_error: OnError = raise_error
 ) -> Iterator[Document]:
     """Yields the documents of files, folders (all their text files, in order of name) and `-` (standard input).
+
+    How many files of a folder are of other kinds than `TEXT_SUFFIXES`, and so left out, is said in a warning.
 
     Args:
         sources: Paths, or `-`.
@@ -128,6 +135,9 @@ def _files_of(folder: str) -> Iterator[Path | DocumentError]:
         seen.add(real)
     yield from problems
     text = [file for file in found if file.suffix.lower() in TEXT_SUFFIXES or _holds_lines(file)]
+    if others := Counter(file.suffix.lower() or file.name for file in set(found) - set(text)):
+        kinds = ", ".join(f"{count} {kind}" for kind, count in others.most_common(_SHOWN))
+        _LOG.warning("%s: left out %d files that are not known to be text: %s", folder, others.total(), kinds)
     yield from (DocumentError(f"{file}: is a link to nothing") for file in sorted(text) if _is_broken(file))
     yield from sorted(file for file in text if file.is_file())  # a named pipe would keep the reader waiting
 

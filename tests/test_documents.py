@@ -164,6 +164,15 @@ def test_a_place_of_two_names(tmp_path: Path) -> None:
     assert all(Path(document.id).parent.name.endswith("latest") for document in read(tmp_path))
 
 
+def test_what_is_left_out_of_a_folder_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A folder of reports in PDF is not passed over without a word; hidden files are."""
+    for name in ("a.txt", "b.PDF", "c.pdf", "Makefile", ".hidden.pdf"):
+        (tmp_path / name).write_text("a")
+    assert len(read(tmp_path)) == 1
+    [record] = caplog.records
+    assert record.getMessage() == f"{tmp_path}: left out 3 files that are not known to be text: 2 .pdf, 1 Makefile"
+
+
 def test_a_link_to_nothing(tmp_path: Path) -> None:
     """A broken link is named, as any other file that cannot be read."""
     (tmp_path / "a.txt").write_text("a")
