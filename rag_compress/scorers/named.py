@@ -64,7 +64,8 @@ def _classifier(model: Model | None) -> ClassifierScorer:
 
 def _lexical(model: Model | None) -> LexicalScorer:
     if model is not None:
-        raise InvalidInput(f"The lexical scorer has no model, so that {model!r:.80} cannot be it")
+        hint = "" if ClassifierScorer.is_available() else '; for a classifier: pip install "rag-compress[cpu]"'
+        raise InvalidInput(f"The lexical scorer has no model, so that {model!r:.80} cannot be it{hint}")
     return LexicalScorer()
 
 

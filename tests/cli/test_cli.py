@@ -312,6 +312,14 @@ def test_wrong_usage(run: Run, folder: Path, arguments: list[str], message: str)
     assert message in " ".join(result.err.replace("│", " ").split())
 
 
+def test_a_model_without_onnxruntime(run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the default is `lexical`, the message says what a classifier needs."""
+    monkeypatch.setattr("rag_compress.scorers.named.ClassifierScorer.is_available", lambda: False)
+    result = run("compress", "river", folder, "--model", "mine")
+    assert (result.code, result.out) == (2, "")
+    assert 'pip install "rag-compress[cpu]"' in result.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
