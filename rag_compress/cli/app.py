@@ -174,6 +174,8 @@ def compress(
     source = Sources(documents or [], encoding or "utf-8", skip_errors) if index is None else Index(index, encoder)
     if (projector or output is Output.request) and method is not Compressing.xrag:
         raise typer.BadParameter("--projector and -o request are for --method xrag.")
+    if (model or language or scorer != "default") and method is Compressing.xrag:
+        raise typer.BadParameter("--scorer, --model and --language are for sentences, not for --method xrag.")
     if summarizer and method is not Compressing.abstractive:
         raise typer.BadParameter("--summarizer is for --method abstractive.")
     forms: dict[Compressing, Soft | Writing] = {
