@@ -29,7 +29,7 @@ try:
     from safetensors.torch import load_file, save_file
     from torch import Tensor, nn
 except ImportError as error:
-    raise MissingExtra("torch", "torch", "Soft tokens") from error
+    raise MissingExtra("torch", "torch", "Making soft tokens") from error
 
 CONFIG, WEIGHTS = "projector.json", "projector.safetensors"
 _UNIT = 1e-2
