@@ -76,9 +76,7 @@ def index(
     method: Annotated[Retrieval, typer.Option(help="What kind of index.")] = Retrieval.bm25,
     encoder: EncoderName = MINILM,
     passage_words: Annotated[int, typer.Option(help="Cut documents into passages of this length; 0: whole.")] = 200,
-    storage: Annotated[
-        StorageKind, typer.Option(help="How --method dense keeps the vectors that documents come with.")
-    ] = StorageKind.float32,
+    storage: Annotated[StorageKind, typer.Option(help="How --method dense keeps the vectors.")] = StorageKind.float32,
     encoding: Encoding = "utf-8",
     skip_errors: SkipErrors = False,
 ) -> None:
