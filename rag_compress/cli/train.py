@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +10,14 @@ import typer
 
 from rag_compress.cli.options import MINILM
 
-train_app = typer.Typer(no_args_is_help=True, help="Train models on your own data.")
+train_app = typer.Typer(no_args_is_help=True)
+
+
+@train_app.callback()
+def train() -> None:
+    """Train models on your own data."""
+    logging.basicConfig(format="%(message)s")  # on stderr: a run takes hours, and each measurement is a line
+    logging.getLogger("rag_compress.training").setLevel(logging.INFO)
 
 
 @train_app.command("classifier")

@@ -177,7 +177,9 @@ def test_train_classifier(run: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_teach_and_train_summarizer(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_teach_and_train_summarizer(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     """A teacher named on the command line writes candidates; a reader chooses; a summarizer is trained on them."""
     pytest.importorskip("transformers")
     monkeypatch.chdir(tmp_path)
@@ -195,6 +197,7 @@ def test_teach_and_train_summarizer(run: Run, tmp_path: Path, monkeypatch: pytes
     options = ["--data", out, "--reader", "my_teachers:score", "--steps", 1, "--copying"]
     encoder = write_encoder(tmp_path / "encoder")
     assert run("train", "summarizer", *options, "--model", encoder, "--out", tmp_path / "model").code == 0
+    assert "'step': 1" in caplog.text
     assert (tmp_path / "model" / "summarizer.json").is_file()
     wrong = run("teach", data, "--teacher", "my_teachers", "--out", out)
     assert wrong.code == 2
