@@ -203,13 +203,13 @@ class TableOutput:
         Raises:
             InvalidInput: Where results are to go stands something that no job has left there.
         """
-        if record is None and self.mode is WriteMode.column:
+        if record is None:
             self._check_part(part)
         return partial(self._find, anew=self.anew and record is None)  # with a record, it was done since the restart
 
     def check_free(self, rows: int) -> None:
         """Reads the whole table, by so many rows, before anything is written; raises as `earlier`."""
-        for part in self.store.parts(rows) if self.mode is WriteMode.column else ():
+        for part in self.store.parts(rows):
             self._check_part(part)
 
     def derive(self, row: Row, content: Input, value: Value, tokens: tuple[int, int]) -> Derived:
@@ -231,7 +231,7 @@ class TableOutput:
     def _check_part(self, part: Part) -> None:
         """Raises as `earlier`; a note that no job wrote is the user's own, too, and stands nowhere else."""
         for row in part.rows:
-            value = row.note or None if row.value is None else row.value
+            value = row.note or None if row.value is None or self.mode is WriteMode.replace else row.value
             _check_free([(row.id, value, row.note if "config" in parse_note(row.note) else None)])
 
     def _find(self, row: Row, content: Input, *, anew: bool) -> Done | None:

@@ -518,13 +518,14 @@ def test_a_column_of_the_users_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("summary", ["by hand", None])
-def test_a_note_of_the_users_own(tmp_path: Path, summary: str | None) -> None:
+@pytest.mark.parametrize("mode", [WriteMode.column, WriteMode.replace])
+def test_a_note_of_the_users_own(tmp_path: Path, summary: str | None, mode: WriteMode) -> None:
     """What stands where the note would go is not taken for ours, and not overwritten."""
     source = tmp_path / "a.sqlite"
     with sqlite3.connect(source) as database:
         database.execute("CREATE TABLE docs (id INTEGER PRIMARY KEY, text TEXT, summary TEXT, summary_note TEXT)")
         database.execute("INSERT INTO docs VALUES (1, 'A river. Bread.', ?, 'seen by Ann')", [summary])
-    job = Job(str(source), Worker(METHOD), Columns(out="summary"), table="docs")
+    job = Job(str(source), Worker(METHOD), Columns(out="summary"), table="docs", mode=mode)
     with pytest.raises(InvalidInput, match="--out-col"):
         Run(job, open_store(str(source), "docs", job.columns), JobFolder(str(tmp_path / "out")))()
     with sqlite3.connect(source) as database:
