@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,7 +70,14 @@ class Sqlite:
         return Statements(table, quoted(table), self.columns, "?")
 
     def _present(self, database: sqlite3.Connection) -> list[str]:
-        return [row[1] for row in database.execute(f"PRAGMA table_info({quoted(self.table or '')})")]
+        """Returns the columns, generated ones too, and `rowid` if it is asked for, which no table lists as its own."""
+        table, own = quoted(self.table or ""), self.columns.id
+        names = [row[1] for row in database.execute(f"PRAGMA table_xinfo({table})")]
+        if own == "rowid" and own not in names:
+            with suppress(sqlite3.OperationalError):  # views and some tables have none
+                database.execute(f"SELECT rowid FROM {table} LIMIT 0")  # noqa: S608 - it is quoted
+                names.append(own)
+        return names
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:

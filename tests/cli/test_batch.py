@@ -151,6 +151,17 @@ def test_a_table_from_the_command_line(run: Run, tmp_path: Path, table: str) -> 
     assert run("verify", tmp_path / "out")[0] == 0
 
 
+def test_columns_that_sqlite_does_not_list(run: Run, tmp_path: Path) -> None:
+    """The text may be a generated column, and the id a table's own row numbers."""
+    with closing(sqlite3.connect(tmp_path / "a.db")) as database, database:
+        database.execute("CREATE TABLE docs (body TEXT, text TEXT GENERATED ALWAYS AS (body || ' Bread.') VIRTUAL)")
+        database.execute("INSERT INTO docs (body) VALUES ('A river.')")
+    columns = ["--table", "docs", "--id-col", "rowid"]
+    assert run("run", tmp_path / "a.db", tmp_path / "out", *OPTIONS, *columns, "--threshold", 0.1)[0] == 0
+    assert run("export", tmp_path / "out")[1] == '{"id": 1, "text": "A river."}\n'
+    assert run("verify", tmp_path / "out")[0] == 0
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", ["1", "2"])
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
