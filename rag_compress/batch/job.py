@@ -8,10 +8,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import rag_compress
-from rag_compress.batch.methods import find_method
+from rag_compress.batch.methods import find_method, hash_of_files
 from rag_compress.batch.worker import Worker
 from rag_compress.checks import check_count
 from rag_compress.errors import ChangedJob, InvalidInput
@@ -73,15 +74,26 @@ class Job:
             "method": self.worker.method,
             "options": json.loads(json.dumps(dict(self.worker.options), default=str)),
             "tokenizer": self.worker.tokenizer,
+            **self._vocabulary,
             "weights": find_method(self.worker.method).fingerprint(self.worker.options),
             "mode": self.mode.value,
             "rows": self.part_rows,
         }
 
+    @property
+    def _vocabulary(self) -> dict[str, str | None]:
+        """What a tokenizer's file holds, if it is one: it may be changed in place."""
+        if self.worker.tokenizer is None:
+            return {}
+        named = Path(self.worker.tokenizer)
+        files = [file for file in (named, named / "tokenizer.json") if file.is_file()]
+        return {"vocabulary": hash_of_files(files)} if files else {}
+
     @cached_property
     def config_hash(self) -> str:
         """What changes whenever the same row could get another result."""
-        kept = {k: v for k, v in self.settings.items() if k in ("version", "method", "options", "tokenizer", "weights")}
+        names = {"version", "method", "options", "tokenizer", "vocabulary", "weights"}
+        kept = {k: v for k, v in self.settings.items() if k in names}
         return hashlib.blake2b(json.dumps(kept, sort_keys=True).encode("ascii"), digest_size=8).hexdigest()
 
 

@@ -43,15 +43,19 @@ class Method:
 
     def fingerprint(self, options: Options) -> str | None:
         """Returns the hash of the model's weights, `None` without any."""
-        seen = hashlib.sha256()
-        files = self.weights(options)
-        for file in files:
-            try:
-                with file.open("rb") as content:
-                    hashlib.file_digest(content, lambda: seen)
-            except OSError as error:
-                raise InvalidInput(f"{file} cannot be read: {error.strerror}") from error
-        return seen.hexdigest()[:16] if files else None
+        return hash_of_files(self.weights(options))
+
+
+def hash_of_files(files: Sequence[Path]) -> str | None:
+    """Returns the hash of what files hold, `None` without any."""
+    seen = hashlib.sha256()
+    for file in files:
+        try:
+            with file.open("rb") as content:
+                hashlib.file_digest(content, lambda: seen)
+        except OSError as error:
+            raise InvalidInput(f"{file} cannot be read: {error.strerror}") from error
+    return seen.hexdigest()[:16] if files else None
 
 
 def _extractive(scorer: str, options: Options, template: PromptTemplate) -> Stage:

@@ -162,6 +162,15 @@ def test_columns_that_sqlite_does_not_list(run: Run, tmp_path: Path) -> None:
     assert run("verify", tmp_path / "out")[0] == 0
 
 
+def test_a_tokenizer_that_was_changed_in_place(run: Run, source: Path, tmp_path: Path) -> None:
+    """Its file is part of the job's settings: results that were counted with another one do not stay."""
+    tokenizers = pytest.importorskip("tokenizers")
+    file = tmp_path / "tokenizer.json"
+    for words, code in (({"x": 0}, 0), ({"x": 0}, 0), ({"x": 0, "y": 1}, 4)):
+        tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token="x")).save(str(file))  # noqa: S106
+        assert run("run", source, tmp_path / "out", *OPTIONS, "--tokenizer", tmp_path)[0] == code
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", ["1", "2"])
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
