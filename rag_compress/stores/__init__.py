@@ -90,7 +90,8 @@ def _kind_of_file(address: str) -> _Kind:
         if len(found) == 1:
             return found[0]
         raise InvalidInput(
-            f"{address} must hold either JSON lines or Parquet files, not {'both' if found else 'neither'}"
+            f"{address} must hold either JSON lines or Parquet files, not {'both' if found else 'neither'}; "
+            "folders within it are not read, each is a store of its own"
         )
     known = " ".join(
         [*(suffix for kind in _KINDS for suffix in kind.suffixes), *(s for k in _KINDS for s in k.schemes)]

@@ -171,6 +171,14 @@ def test_a_tokenizer_that_was_changed_in_place(run: Run, source: Path, tmp_path:
         assert run("run", source, tmp_path / "out", *OPTIONS, "--tokenizer", tmp_path)[0] == code
 
 
+def test_a_folder_of_partitions(run: Run, tmp_path: Path) -> None:
+    """What is not read is said."""
+    (tmp_path / "docs" / "lang=en").mkdir(parents=True)
+    (tmp_path / "docs" / "lang=en" / "a.parquet").touch()
+    code, _, err = run("run", tmp_path / "docs", tmp_path / "out", *OPTIONS)
+    assert (code, "folders within it are not read" in err) == (2, True)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", ["1", "2"])
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
