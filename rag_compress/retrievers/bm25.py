@@ -93,7 +93,8 @@ class BM25Retriever(Retriever):
                 raise InvalidInput(f"The backend 'rank-bm25' computes method='okapi' only, not {method!r}")
             return cls(checked, RankBM25.from_corpus(corpus, float(k1), float(b)), k)
         if backend != "bm25s" or method not in ("lucene", "okapi"):
-            raise InvalidInput(f"Unknown backend {backend!r} or method {method!r} of BM25")
+            backends, methods = " or ".join(get_args(Backend)), " or ".join(get_args(Method))
+            raise InvalidInput(f"BM25 needs backend {backends} and method {methods}, not {backend!r} and {method!r}")
         return cls(checked, Bm25s.from_corpus(corpus, method, float(k1), float(b)), k)
 
     def rank(self, queries: Sequence[str], k: int) -> list[list[Document]]:

@@ -47,9 +47,9 @@ def test_ties_keep_the_order_of_the_documents() -> None:
 
 
 def test_unknown_choices() -> None:
-    """An unknown method or backend, or one that the backend lacks, is an error that shows it."""
+    """An unknown method or backend, or one that the backend lacks, is an error that shows it and what there is."""
     documents = [Document("1", "river")]
-    with pytest.raises(InvalidInput, match="'elastic'"):
+    with pytest.raises(InvalidInput, match="bm25s or rank-bm25 and method lucene or okapi, not 'elastic'"):
         BM25Retriever.from_documents(documents, backend="elastic")  # type: ignore[arg-type]
     with pytest.raises(InvalidInput, match="computes method='okapi' only"):
         BM25Retriever.from_documents(documents, backend="rank-bm25")
