@@ -38,7 +38,7 @@ STOP_WORDS = frozenset(
 def words(text: str) -> list[str]:
     """Returns the words of a text in order, with repetitions; numbers are words."""
     found: list[str] = []
-    for run in _WORD.findall(text.casefold() if text.isascii() else _normalised(text)):
+    for run in _WORD.findall(_normalised(text)):
         if _UNSPACED_CHARACTER.match(run):
             found.extend(_pairs(run))
         elif run not in STOP_WORDS:
@@ -56,8 +56,8 @@ def _normalised(text: str) -> str:
     """Returns the text in one form; Turkish's capital İ folds to an i with a dot of its own, which no small i has."""
     if text.isascii():
         return text.casefold()
-    plain = _FORMS.sub(lambda run: unicodedata.normalize("NFKC", run.group()), _OPTIONAL.sub("", text))
-    return unicodedata.normalize("NFC", plain.casefold().replace("i\u0307", "i"))
+    plain = _FORMS.sub(lambda run: unicodedata.normalize("NFKC", run.group()), text)
+    return unicodedata.normalize("NFC", _OPTIONAL.sub("", plain).casefold().replace("i\u0307", "i"))
 
 
 def _pairs(run: str) -> list[str]:
