@@ -223,6 +223,7 @@ def test_names() -> None:
         ("The drug reduced mortality in adults.", "The drug increased mortality in adults."),
         ("Adults had a higher risk of stroke.", "Adults had a lower risk of stroke."),
         ("The form must be sent before 5 May 2010.", "The form must be sent after 5 May 2010."),
+        ("No 12-year-old may enter the club.", "A 12-year-old may enter the club."),
     ],
 )
 def test_changed_facts(source: str, written: str) -> None:

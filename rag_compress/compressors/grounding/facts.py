@@ -166,7 +166,7 @@ _CLOCK = re.compile(r"(?<=\d)\.(?=\d\d\s?[ap]\.?m\b)", re.IGNORECASE)
 _HALF_OF_DAY = re.compile(r"(?<=\d)(?::00)?\s?([ap])\.?m\b\.?", re.IGNORECASE)
 _THOUSANDS = re.compile(r"(?<=\d)(?<!\d{4})['’\u00a0\u2009\u202f](?=\d{3}(?!\d))")
 _POINT = re.compile(r"(?<![\w.])\.(?=\d)")
-_NUMERO = re.compile(r"\b(?:No\.?|no\.)\s?(?=\d)|№\s?")
+_NUMERO = re.compile(r"\b[Nn]o\.\s?(?=\d)|№\s?")  # without the point, "No 12-year-old may enter" denies
 _EMPHASIS = re.compile(r"(?<!\w)_+|_+(?!\w)")
 _LETTERS = str.maketrans({"ł": "l", "Ł": "L", "ø": "o", "Ø": "O", "đ": "d", "Đ": "D", "ß": "ss", "æ": "ae", "œ": "oe"})
 _DATE = re.compile(
