@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from os import PathLike
 from pathlib import Path
 from typing import NamedTuple
 
@@ -57,7 +58,7 @@ def resolve(name: str) -> str:
 def _classifier(model: Model | None) -> ClassifierScorer:
     if model is None:
         return ClassifierScorer()
-    if not isinstance(model, str):
+    if not isinstance(model, str | PathLike):
         raise InvalidInput(f"The classifier's model is a folder, not {model!r:.80}")
     return ClassifierScorer.from_folder(model)
 

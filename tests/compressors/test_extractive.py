@@ -10,6 +10,7 @@ import pytest
 
 from rag_compress import Context, Document, ExtractiveCompressor, LexicalScorer, Segment, Selection, Span
 from rag_compress.errors import InvalidInput, ModelError
+from rag_compress.scorers.classifier import BUNDLED
 from rag_compress.testing import HashEncoder, OverlapScorer, check_context
 
 LOIRE = Document("loire", "The Loire is long. It is in France.", title="Rivers")
@@ -124,6 +125,12 @@ def test_default() -> None:
     assert ExtractiveCompressor.default(threshold=0.5).compress("cheese", [LOIRE]).is_empty
     with pytest.raises(TypeError, match="max_token"):
         ExtractiveCompressor.default(max_token=3)
+
+
+def test_a_folder_may_be_a_path() -> None:
+    """The folder of a classifier may be a path, as that of a bi-encoder may be."""
+    by_path = ExtractiveCompressor.named("classifier", BUNDLED)  # type: ignore[arg-type]
+    assert by_path == ExtractiveCompressor.named("classifier", str(BUNDLED))
 
 
 @pytest.mark.parametrize("wrong", [LexicalScorer, HashEncoder(), "lexical"])
