@@ -16,7 +16,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import wait
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from rag_compress.batch.inputs import Input
 from rag_compress.batch.methods import find_method
@@ -27,6 +27,7 @@ from rag_compress.processes import cores
 
 T = TypeVar("T")
 F = TypeVar("F")
+R = TypeVar("R")
 
 
 @dataclass
@@ -84,12 +85,15 @@ class _Processes:
 
     def submit(self, inputs: Sequence[Input]) -> Future[list[Outcome]]:
         """Starts to compress rows."""
+        return self._submit(_compress, inputs)
+
+    def _submit(self, function: Callable[..., R], *given: Any) -> Future[R]:
         with _interrupts_held():  # this is where the pool starts its processes
             try:
-                return self._pool.submit(_compress, inputs)
+                return self._pool.submit(function, *given)
             except BrokenProcessPool:
                 self._pool = self._started()
-                return self._pool.submit(_compress, inputs)
+                return self._pool.submit(function, *given)
 
     def result(self, inputs: Sequence[Input], future: Future[list[Outcome]]) -> list[Outcome]:
         """Returns the outcomes once they are there; when a process died, of what is tried again in ever smaller parts.
@@ -103,14 +107,14 @@ class _Processes:
             return again(inputs, lambda part: self.submit(part).result(), BrokenProcessPool)
 
     def _check_starting(self) -> None:
-        """Raises `JobError` where processes die without any row: no row is to blame for that."""
+        """Raises `JobError` where processes die without any row, or of the model: no row is to blame for that."""
         for _ in range(2):  # the first time, another row that is under way may be what they die of
             with suppress(BrokenProcessPool):
-                self.submit([]).result()
+                self._submit(_load).result()
                 return
         raise JobError(
-            "Worker processes end as soon as they start: there is too little memory, or a script that starts a run "
-            "lacks `if __name__ == '__main__':`; with 1 worker none is started"
+            "Worker processes end as soon as they start or load the model: there is too little memory, or a "
+            "script that starts a run lacks `if __name__ == '__main__':`; with 1 worker none is started"
         )
 
     def close(self) -> None:
@@ -201,6 +205,11 @@ def _end_with_parent() -> None:
     if parent is not None:
         wait([parent.sentinel])
         os._exit(1)
+
+
+def _load() -> None:
+    with suppress(Exception):  # which the rows will say
+        _ = _WORKER.stage
 
 
 def _compress(inputs: Sequence[Input]) -> list[Outcome]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import gzip
 import json
+import multiprocessing
 import os
 import sqlite3
 import sys
@@ -70,6 +71,16 @@ def with_date(options: Any, template: PromptTemplate) -> Stage:
 
 with_date.needs_query = False  # type: ignore[attr-defined]
 METHOD = f"{__name__}:shorten"
+
+
+def too_large(options: Any, template: PromptTemplate) -> Stage:
+    """A model that a worker process dies of."""
+    if multiprocessing.parent_process() is not None:
+        os._exit(9)
+    return shorten(options, template)
+
+
+too_large.needs_query = False  # type: ignore[attr-defined]
 
 
 def end(worker: Worker) -> None:
@@ -351,6 +362,14 @@ def test_processes_that_cannot_start(tmp_path: Path, monkeypatch: pytest.MonkeyP
     with pytest.raises(JobError, match="end as soon as they start"):
         run(source, tmp_path / "out", engine=LocalEngine(workers=2))
     assert whole_tally(JobFolder(str(tmp_path / "out"))).rows == 0
+
+
+@pytest.mark.slow
+def test_a_model_that_processes_die_of(tmp_path: Path) -> None:
+    """No row is blamed for it."""
+    worker = Worker(METHOD.replace("shorten", "too_large"))
+    with pytest.raises(JobError, match="load the model"):
+        run(write(tmp_path / "a.jsonl", TEXTS), tmp_path / "out", worker=worker, engine=LocalEngine(workers=2))
 
 
 def test_a_restart_beside_a_shard_at_work(tmp_path: Path) -> None:
