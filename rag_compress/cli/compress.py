@@ -104,6 +104,7 @@ def _warn_of_stand_ins(context: Context) -> None:
             f"no summary of {count} of {notes['chunks']} chunks, the extract stands in: {visible(reasons)}",
             style="yellow",
             markup=False,
+            soft_wrap=True,
         )
 
 
