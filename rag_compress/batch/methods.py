@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from rag_compress.prompts import PromptTemplate
 from rag_compress.scorers import named as scorers
 from rag_compress.scorers.named import SCORERS, NamedScorer, encoder_of, named_scorer
 from rag_compress.stages import Stage
+from rag_compress.text import cut
 
 Options = Mapping[str, Any]
 
@@ -60,10 +61,13 @@ def hash_of_files(files: Sequence[Path]) -> str | None:
 
 def _extractive(scorer: str, options: Options, template: PromptTemplate) -> Stage:
     model, rest = _without(options, "model")
+    language, rest = _without(rest, "language")
     if SCORERS[scorer].encodes:
         model = encoder_of(model)
         model.encode([""])  # what cannot be loaded, or fetched, is an error of the job and not of each row
-    return ExtractiveCompressor.named(scorer, model, **rest, template=template)
+    splitter = partial(cut, language=language)
+    splitter("")  # likewise
+    return replace(ExtractiveCompressor.named(scorer, model, **rest, template=template), splitter=splitter)
 
 
 def _summary(options: Options, template: PromptTemplate) -> Stage:

