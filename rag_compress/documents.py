@@ -137,7 +137,7 @@ def _files_of(folder: str) -> Iterator[Path | DocumentError]:
     text = [file for file in found if file.suffix.lower() in TEXT_SUFFIXES or _holds_lines(file)]
     if others := Counter(file.suffix.lower() or file.name for file in set(found) - set(text)):
         kinds = ", ".join(f"{count} {kind}" for kind, count in others.most_common(_SHOWN))
-        _LOG.warning("%s: left out %d files that are not known to be text: %s", folder, others.total(), kinds)
+        _LOG.warning("%s: left out what is not known to be text: %s", folder, kinds)
     yield from (DocumentError(f"{file}: is a link to nothing") for file in sorted(text) if _is_broken(file))
     yield from sorted(file for file in text if file.is_file())  # a named pipe would keep the reader waiting
 
