@@ -108,12 +108,17 @@ def without_surrogates(text: str) -> str:
 
 @lru_cache(maxsize=8)
 def _counter_by_name(name: str) -> TokenCounter:
+    file = tokenizer_file(name)
+    return token_counter(_tiktoken_encoding(name) if file is None else tokenizer_from_file(file))
+
+
+def tokenizer_file(name: str) -> Path | None:
+    """Returns the `tokenizer.json` that a name stands for: a file, or the folder of one; `None`: tiktoken knows it."""
     path = Path(name)
     if is_folder(name):
         path /= "tokenizer.json"
-    if path.suffix == ".json" or len(path.parts) > 1 or os.path.isfile(name):  # noqa: PTH113 - raises nothing
-        return token_counter(tokenizer_from_file(path))
-    return token_counter(_tiktoken_encoding(name))
+    is_file = path.suffix == ".json" or len(path.parts) > 1 or os.path.isfile(name)  # noqa: PTH113 - raises nothing
+    return path if is_file else None
 
 
 def tokenizer_from_file(path: Path, extra: str = "tokenizers", purpose: str = "Reading a tokenizer.json") -> Any:

@@ -8,7 +8,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import rag_compress
@@ -17,6 +16,7 @@ from rag_compress.batch.worker import Worker
 from rag_compress.checks import check_count
 from rag_compress.errors import ChangedJob, InvalidInput
 from rag_compress.stores.protocol import Columns, WriteMode
+from rag_compress.tokens import tokenizer_file
 
 _FORMAT = 1
 _PASSWORD = re.compile(r"(?<=://)([^/@:]*):[^/]*(?=@)|(?<=[?&]password=)[^&]*")
@@ -83,11 +83,8 @@ class Job:
     @property
     def _vocabulary(self) -> dict[str, str | None]:
         """What a tokenizer's file holds, if it is one: it may be changed in place."""
-        if self.worker.tokenizer is None:
-            return {}
-        named = Path(self.worker.tokenizer)
-        files = [file for file in (named, named / "tokenizer.json") if file.is_file()]
-        return {"vocabulary": hash_of_files(files)} if files else {}
+        file = tokenizer_file(self.worker.tokenizer) if self.worker.tokenizer else None
+        return {"vocabulary": hash_of_files([file])} if file else {}
 
     @cached_property
     def config_hash(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,8 @@ from rag_compress.errors import InvalidInput
 from rag_compress.models.named import named_summarizer
 from rag_compress.named import named_object
 from rag_compress.prompts import PromptTemplate
-from rag_compress.scorers import named as scorers
-from rag_compress.scorers.named import SCORERS, NamedScorer, encoder_of, named_scorer
+from rag_compress.scorers.named import SCORERS, NamedScorer, default_scorer, encoder_of
 from rag_compress.stages import Stage
-from rag_compress.text import cut
 
 Options = Mapping[str, Any]
 
@@ -61,13 +59,10 @@ def hash_of_files(files: Sequence[Path]) -> str | None:
 
 def _extractive(scorer: str, options: Options, template: PromptTemplate) -> Stage:
     model, rest = _without(options, "model")
-    language, rest = _without(rest, "language")
     if SCORERS[scorer].encodes:
         model = encoder_of(model)
         model.encode([""])  # what cannot be loaded, or fetched, is an error of the job and not of each row
-    splitter = partial(cut, language=language)
-    splitter("")  # likewise
-    return replace(ExtractiveCompressor.named(scorer, model, **rest, template=template), splitter=splitter)
+    return ExtractiveCompressor.named(scorer, model, **rest, template=template)
 
 
 def _summary(options: Options, template: PromptTemplate) -> Stage:
@@ -96,7 +91,7 @@ def _summarizer_weights(options: Options) -> list[Path]:
 
 
 def _abstractive_weights(options: Options) -> list[Path]:
-    return [*_summarizer_weights(options), *named_scorer(scorers.DEFAULT).weights(None)]
+    return [*_summarizer_weights(options), *SCORERS[default_scorer()].weights(None)]
 
 
 def _scorer_weights(row: NamedScorer, options: Options) -> Sequence[Path]:
@@ -119,7 +114,7 @@ DEFAULT = "extractive"
 
 def resolve(name: str) -> str:
     """Returns the name of the method that a name stands for on this machine."""
-    return scorers.resolve(scorers.DEFAULT) if name == DEFAULT else name
+    return default_scorer() if name == DEFAULT else name
 
 
 def find_method(name: str) -> Method:

@@ -231,8 +231,9 @@ class TableOutput:
     def _check_part(self, part: Part) -> None:
         """Raises as `earlier`; a note that no job wrote is the user's own, too, and stands nowhere else."""
         for row in part.rows:
-            value = row.note or None if row.value is None or self.mode is WriteMode.replace else row.value
-            _check_free([(row.id, value, row.note if "config" in parse_note(row.note) else None)])
+            is_ours = "config" in parse_note(row.note)
+            has_result = row.value is not None and self.mode is not WriteMode.replace
+            _check_free([(row.id, row.value if has_result else row.note or None, row.note if is_ours else None)])
 
     def _find(self, row: Row, content: Input, *, anew: bool) -> Done | None:
         note = read_note(row.note)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, replace
-from functools import partial
 from typing import Any
 
 from rag_compress.checks import check_count, check_question
@@ -18,7 +17,6 @@ from rag_compress.compressors.projector import XRAG, ProjectorCompressor
 from rag_compress.errors import InvalidInput
 from rag_compress.prompts import PromptTemplate
 from rag_compress.stages import Stage
-from rag_compress.text import cut
 from rag_compress.tokens import estimate_tokens, token_counter
 from rag_compress.types import Context, Segment
 
@@ -72,9 +70,7 @@ def _writer(summarizer: str | None, limits: Mapping[str, Any], template: PromptT
 
 def _extractor(limits: Mapping[str, Any], template: PromptTemplate, scoring: Scoring) -> ExtractiveCompressor:
     given = {name: value for name, value in limits.items() if value is not None}
-    splitter = partial(cut, language=scoring.language)
-    made = ExtractiveCompressor.named(scoring.scorer, scoring.model, **given, template=template)
-    return replace(made, splitter=splitter)
+    return ExtractiveCompressor.named(*scoring, **given, template=template)
 
 
 def _retrieved(query: str, source: Index | Sources, k: int) -> tuple[Context, Skipped]:

@@ -17,7 +17,7 @@ from rag_compress.cli import FAILED
 from rag_compress.cli.view import stderr, stdout
 from rag_compress.errors import MissingExtra
 from rag_compress.scorers.classifier import ClassifierScorer
-from rag_compress.scorers.named import DEFAULT, resolve
+from rag_compress.scorers.named import default_scorer
 
 CLASHES = (("onnxruntime", "onnxruntime-gpu"), ("faiss-cpu", "faiss-gpu"))
 
@@ -50,7 +50,7 @@ def examine(installed: Callable[[str], str | None] | None = None) -> dict[str, A
         "python": sys.version.split()[0],
         "extras": extras,
         "clashes": clashes,
-        "default_scorer": resolve(DEFAULT),
+        "default_scorer": default_scorer(),
         "devices": {"onnxruntime": _onnxruntime_device(), "torch": _torch_device(), "faiss": _faiss_device()},
     }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from operator import index
 from typing import Any
 
@@ -55,20 +56,25 @@ class ExtractiveCompressor(Stage):
         return cls.named(DEFAULT, **options)
 
     @classmethod
-    def named(cls, scorer: str, model: Model | None = None, **options: Any) -> ExtractiveCompressor:
+    def named(
+        cls, scorer: str, model: Model | None = None, language: str | None = None, **options: Any
+    ) -> ExtractiveCompressor:
         """Returns the compressor with a scorer by its name, as the command line, jobs and adapters ask for it.
 
         Args:
             scorer: A name of `scorers.named.SCORERS`, or `default`.
             model: The folder of a classifier; the name or folder of a bi-encoder, or an `Encoder`; `None`: the
                 classifier in the wheel, all-MiniLM-L6-v2.
+            language: Of the texts, as for `text.cut`.
             options: The fields of `Selection`.
 
         Raises:
-            InvalidInput: There is no such scorer or model.
+            InvalidInput: There is no such scorer or model, or it is no language.
         """
         row = named_scorer(scorer)
-        return cls(row.make(model), Selection(**{"threshold": row.threshold, **options}))
+        splitter = cut if language is None else partial(cut, language=language)
+        splitter("")  # what is no language is said before anything is read
+        return cls(row.make(model), Selection(**{"threshold": row.threshold, **options}), splitter)
 
     @classmethod
     def classifier(cls, **options: Any) -> ExtractiveCompressor:

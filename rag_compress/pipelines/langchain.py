@@ -7,10 +7,11 @@ Whatever goes in comes out with its id, its metadata and its place; what was kep
 from __future__ import annotations
 
 import hashlib
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from os import PathLike
+from os import PathLike, fspath
 from typing import Any, TypeVar
 
 import numpy as np
@@ -25,7 +26,6 @@ from rag_compress.pipelines.framework import (
     Outcome,
     Per,
     Piece,
-    name_of,
     numbered,
     pieces_of,
     title_in,
@@ -103,7 +103,7 @@ class CompressionOptions(Serializable):
     @field_validator("tokenizer")
     @classmethod
     def _by_name(cls, tokenizer: Any) -> Any:
-        return name_of(tokenizer) if isinstance(tokenizer, PathLike) else tokenizer
+        return fspath(tokenizer) if isinstance(tokenizer, PathLike) else tokenizer
 
     @model_validator(mode="after")
     def _check(self) -> CompressionOptions:
@@ -171,8 +171,9 @@ class _CompressionRunnable(CompressionOptions, RunnableSerializable[dict[str, An
     query_key: str = "query"
     documents_key: str = "documents"
 
+    @abstractmethod
     def _output(self, documents: Sequence[LangChainDocument], outcome: Outcome) -> Any:
-        raise NotImplementedError
+        """Returns what a runnable makes of an outcome."""
 
     def invoke(self, input: dict[str, Any], config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002 - LangChain's name
         """Returns the output for one input."""

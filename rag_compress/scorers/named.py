@@ -44,16 +44,14 @@ def named_scorer(name: str) -> NamedScorer:
     Raises:
         InvalidInput: There is none.
     """
-    row = SCORERS.get(resolve(name))
+    row = SCORERS.get(default_scorer() if name == DEFAULT else name)
     if row is None:
         raise InvalidInput(f"No scorer {name!r:.80}: give {', '.join((DEFAULT, *SCORERS))}")
     return row
 
 
-def resolve(name: str) -> str:
-    """Returns the name of the scorer that a name stands for on this machine."""
-    if name != DEFAULT:
-        return name
+def default_scorer() -> str:
+    """Returns the name of the scorer that `default` stands for on this machine."""
     return "classifier" if ClassifierScorer.is_available() else "lexical"
 
 
