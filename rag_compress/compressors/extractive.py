@@ -44,7 +44,7 @@ class ExtractiveCompressor(Stage):
 
     @classmethod
     def default(cls, **options: Any) -> ExtractiveCompressor:
-        """Returns the compressor to start with; `options` are the fields of `Selection`.
+        """Returns the compressor to start with; `options` are the fields of `Selection`, and `language`.
 
         It scores with the library's own classifier where onnxruntime and tokenizers are installed (extra `cpu`), and
         otherwise by BM25 over sentences, which needs no model.

@@ -64,6 +64,15 @@ def test_a_summary_cannot_be_cut() -> None:
         ExtractiveCompressor(OverlapScorer())([Context("q", (LOIRE,), (summary,))])
 
 
+def test_the_language_is_named() -> None:
+    """It decides where a sentence ends; what is none is refused before anything is read."""
+    german = ExtractiveCompressor.lexical(language="de", threshold=None)
+    assert len(german.compress("Fluss", ["Er kam am 5. Mai an den Fluss. Es war gut."]).segments) == 2
+    with pytest.raises(InvalidInput, match="'german'"):
+        ExtractiveCompressor.default(language="german")
+    assert ExtractiveCompressor.lexical() == ExtractiveCompressor(LexicalScorer(), Selection(threshold=0.05))
+
+
 def test_another_stage_stands_behind() -> None:
     """Budgets are looked into where nothing fits, so that only a `Selection` chooses within; others are composed."""
     choice = Selection(threshold=2) >> Selection(max_tokens=50)
