@@ -103,19 +103,8 @@ class _Processes:
         try:
             return future.result()
         except BrokenProcessPool:
-            self._check_starting()
+            check_starting(lambda: self._submit(_prepare).result(), BrokenProcessPool)
             return again(inputs, lambda part: self.submit(part).result(), BrokenProcessPool)
-
-    def _check_starting(self) -> None:
-        """Raises `JobError` where processes die without any row, or of the model: no row is to blame for that."""
-        for _ in range(2):  # the first time, another row that is under way may be what they die of
-            with suppress(BrokenProcessPool):
-                self._submit(_load).result()
-                return
-        raise JobError(
-            "Worker processes end as soon as they start or load the model: there is too little memory, or a "
-            "script that starts a run lacks `if __name__ == '__main__':`; with 1 worker none is started"
-        )
 
     def close(self) -> None:
         """Ends the processes; what they still do is lost."""
@@ -145,6 +134,23 @@ def again(
             return [Outcome(None, error="the process died at this row: out of memory, or a crash in a library")]
         half = len(inputs) // 2
         return [*again(inputs[:half], compress, death), *again(inputs[half:], compress, death)]
+
+
+def check_starting(prepare: Callable[[], object], death: type[Exception]) -> None:
+    """Raises `JobError` where processes die without any row, or of the model: no row is to blame for that.
+
+    Args:
+        prepare: Has one of them make its stage.
+        death: What that raises when the process dies.
+    """
+    for _ in range(2):  # the first time, another row that is under way may be what they die of
+        with suppress(death):
+            prepare()
+            return
+    raise JobError(
+        "Worker processes end as soon as they start or load the model: there is too little memory, or a "
+        "script that starts a run lacks `if __name__ == '__main__':`; with 1 worker none is started"
+    )
 
 
 def in_order(
@@ -207,9 +213,8 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _load() -> None:
-    with suppress(Exception):  # which the rows will say
-        _ = _WORKER.stage
+def _prepare() -> None:
+    _WORKER.prepare()
 
 
 def _compress(inputs: Sequence[Input]) -> list[Outcome]:

@@ -16,7 +16,7 @@ from itertools import cycle
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from rag_compress.batch.engines import Work, again, in_order
+from rag_compress.batch.engines import Work, again, check_starting, in_order
 from rag_compress.batch.inputs import Input
 from rag_compress.batch.worker import Outcome, Worker
 from rag_compress.checks import check_count, check_number
@@ -67,9 +67,11 @@ class RayEngine:
             def result(inputs: Sequence[Input], reference: Any) -> list[Outcome]:
                 died = ray.exceptions.RayActorError
                 try:
-                    return _got(ray, reference)
+                    outcomes: list[Outcome] = _got(ray, reference)
                 except died:
+                    check_starting(lambda: _got(ray, next(turns).prepare.remote()), died)
                     return again(inputs, lambda part: _got(ray, submit(part)), died)
+                return outcomes
 
             yield from in_order(works, submit, result, ahead=2 * count)
         finally:
@@ -114,21 +116,24 @@ class _Actor:
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
 
+    def prepare(self) -> None:
+        """Makes the stage."""
+        self._worker.prepare()
+
     def compress(self, inputs: Sequence[Input]) -> list[Outcome]:
         """Returns an outcome for each input."""
         return self._worker(inputs)
 
 
-def _got(ray: Any, reference: Any) -> list[Outcome]:
+def _got(ray: Any, reference: Any) -> Any:
     try:
-        outcomes: list[Outcome] = ray.get(reference)
+        return ray.get(reference)
     except ray.exceptions.RayTaskError as error:
         raise error.cause from error
     except ray.exceptions.RayActorError:
         raise
     except ray.exceptions.RayError as error:
         raise JobError(f"The Ray cluster failed: {error}") from error
-    return outcomes
 
 
 def _ray() -> Any:

@@ -104,7 +104,7 @@ class Run:
         """
         if restart and self.shard[1] > 1:
             raise InvalidInput("A shard cannot start the whole job anew: remove its folder, then start every shard")
-        _ = self.job.worker.stage  # what is wrong with the method shows before anything is written
+        self.job.worker.prepare()  # what is wrong with the method shows before anything is written
         parts = self._read(self.store.parts(self.job.part_rows))
         begun = list(islice(parts, 1))  # and whether there is such a store, with such columns
         self.folder.check_free(restart=restart)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from rag_compress.batch.inputs import Input
 from rag_compress.batch.methods import find_method, make_stage
-from rag_compress.errors import InvalidInput, MissingExtra, ModelError
+from rag_compress.errors import InvalidInput, JobError, MissingExtra, ModelError, RagCompressError
 from rag_compress.prompts import PromptTemplate, join_segments
 from rag_compress.stages import Stage
 from rag_compress.stores.protocol import Value
@@ -62,8 +62,25 @@ class Worker:
 
         Raises:
             MissingExtra: A package is missing, so that no row could succeed.
+            RagCompressError: The stage cannot be made here, as `prepare` says.
         """
+        self.prepare()
         return [outcome for batch in _batches(inputs) for outcome in self._compress(batch)]
+
+    def prepare(self) -> None:
+        """Makes the stage: what is wrong with it is the job's error, and no row's.
+
+        Raises:
+            InvalidInput: There is no such method, or it does not know an option.
+            MissingExtra: A package that it needs is not installed.
+            JobError: It cannot be made for another reason.
+        """
+        try:
+            _ = self.stage
+        except RagCompressError:
+            raise
+        except Exception as error:  # whatever a method of one's own raises
+            raise JobError(f"The method {self.method!r} cannot be made: {type(error).__name__}: {error}") from error
 
     @cached_property
     def stage(self) -> Stage:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -92,3 +93,39 @@ def test_a_row_that_kills_its_actor(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert "process died" in tally.failed[0][1]
     with pytest.raises(JobError, match="room for"):
         Run(job, store, JobFolder(str(tmp_path / "more")), RayEngine(workers=1000))()
+
+
+TOO_LARGE = """
+import os
+from pathlib import Path
+from rag_compress import ExtractiveCompressor
+
+DRIVER = Path(__file__).with_name("driver")
+
+def too_large(options, template):
+    if os.getpid() != int(DRIVER.read_text()):
+        os._exit(9)
+    return ExtractiveCompressor.lexical()
+
+def not_there(options, template):
+    if os.getpid() != int(DRIVER.read_text()):
+        raise FileNotFoundError("/models/mine is not on this node")
+    return ExtractiveCompressor.lexical()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_model_that_workers_cannot_make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Actors that die of it, or have no such file, end the job with an error that says so; no row is to blame."""
+    pytest.importorskip("ray")
+    (tmp_path / "models_for_ray.py").write_text(TOO_LARGE)
+    (tmp_path / "driver").write_text(str(os.getpid()))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    (tmp_path / "a.jsonl").write_text('{"text": "A river runs."}\n')
+    for function, said in (("too_large", "as soon as they start or load the model"), ("not_there", "not on this node")):
+        job = Job(str(tmp_path / "a.jsonl"), Worker(f"models_for_ray:{function}"), query="Which river?")
+        store = open_store(job.source, None, job.columns)
+        with pytest.raises(JobError, match=said):
+            Run(job, store, JobFolder(str(tmp_path / function)), RayEngine(workers=1))()
