@@ -7,8 +7,6 @@ and holds what the resumed run leaves against an undisturbed one; `stores` repro
 from __future__ import annotations
 
 import json
-import os
-import platform
 import random
 import subprocess
 import sys
@@ -25,7 +23,7 @@ from rich.console import Console
 from eval.datasets import data_folder
 from eval.index_speed import passages
 from eval.kills import ENGINES, MODES, QUERY, Trial, engine_ways
-from eval.results import Result, find_result
+from eval.results import Result, find_result, machine
 from eval.stores import KINDS, Made
 from rag_compress.batch.inputs import Input
 from rag_compress.batch.worker import Worker
@@ -42,7 +40,6 @@ app = typer.Typer(no_args_is_help=True, help="Measures jobs over whole stores.")
 _RUN = [sys.executable, "-m", "rag_compress", "run"]
 _LEXICAL = ["--method", "lexical", "--query", QUERY]
 _MINUTE = 60
-_MACHINE = f"{platform.machine()}, {os.cpu_count()} cores"
 
 Data = Annotated[Path | None, typer.Option(help="The data folder (default: $RAG_COMPRESS_DATA).")]
 
@@ -117,7 +114,7 @@ def _report(command: str, scores: dict[str, float], *, merge: bool = False) -> N
     Console().print(command, scores)
     earlier = find_result(f"batch-{command}") if merge else None
     known = dict(earlier.scores) if earlier else {}
-    Result(f"python -m eval.batch {command}", known | scores, {"machine": _MACHINE}).write(f"batch-{command}")
+    Result(f"python -m eval.batch {command}", known | scores, {"machine": machine()}).write(f"batch-{command}")
 
 
 def _reprocessed(name: str, texts: dict[int, str | None]) -> dict[str, float]:

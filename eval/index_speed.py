@@ -7,8 +7,6 @@ words of plain text, the queries real questions.
 from __future__ import annotations
 
 import json
-import os
-import platform
 import resource
 import statistics
 import subprocess
@@ -23,7 +21,7 @@ import typer
 from rich.console import Console
 
 from eval.datasets import data_folder, measured, read_questions, read_texts
-from eval.results import Result
+from eval.results import Result, machine
 from rag_compress.retrievers import BM25Retriever
 from rag_compress.types import Document
 from rag_compress.words import words
@@ -77,7 +75,7 @@ def main(
     ours, theirs = (found[name] for name in BACKENDS)
     scores |= {f"ratio: {key}": theirs[key] / ours[key] for key in ("index s", "query ms", "peak MiB")}
     words_seconds = _seconds_for_words(folder, documents)
-    details = {"words s": round(words_seconds, 1), "machine": f"{platform.machine()}, {os.cpu_count()} cores"}
+    details = {"words s": round(words_seconds, 1), "machine": machine()}
     file = Result("python -m eval.index_speed", scores, details).write("index-speed")
     Console().print(file.name, scores, details)
 

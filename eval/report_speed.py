@@ -9,9 +9,9 @@ from eval.extractive import SHARES, TESTED
 from eval.markdown import table
 from eval.plots import plot_speed
 from eval.report_extractive import evidence_curves, mean_curves
-from eval.results import Result, find_result
+from eval.results import Result, find_result, named_results
 from eval.speed import COUNTS
-from eval.speed_systems import SYSTEMS
+from eval.speed_systems import OURS, SYSTEMS
 
 _SPEED = """\
 ## Speed on a CPU
@@ -51,6 +51,26 @@ def speed_sections(plots: Path) -> Iterator[str]:
     plot_speed(_rates(result), _qualities(), plots / "speed-quality.png")
     yield "![Passages a second against evidence kept](plots/speed-quality.png)\n"
     yield from _floor(result)
+    yield from _elsewhere(result)
+
+
+def _elsewhere(result: Result) -> Iterator[str]:
+    """Yields the ratios of the same command on other machines."""
+    others = [each for name, each in named_results("speed").items() if name != "some"]
+    if not others:
+        return
+    yield "**Times slower** on other machines, by the same command; and the graph's share of each one's int8 floor.\n"
+    machines = [result, *others]
+    rows = [
+        [name, *(each.scores.get(key) for each in machines)]
+        for name, key in [
+            *((name, f"{name}: times slower") for name in result.details["systems"] if name != OURS),
+            ("share of the int8 floor, %", "graph: share of the int8 floor"),
+            ("outside the graph, %", "outside the graph"),
+            ("ours: p50 ms, 20 passages", f"{OURS}: p50 ms, 20"),
+        ]
+    ]
+    yield table(["", *(each.details["machine"] for each in machines)], rows)
 
 
 def _floor(result: Result) -> Iterator[str]:

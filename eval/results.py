@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import platform
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -47,3 +50,17 @@ def read_result(name: str, folder: Path = RESULTS) -> Result:
 def find_result(name: str) -> Result | None:
     """Returns the result `<name>.json`, or `None` when its command has not run."""
     return read_result(name) if (RESULTS / f"{name}.json").is_file() else None
+
+
+def named_results(prefix: str) -> dict[str, Result]:
+    """Returns the results `<prefix>-NAME.json` by those names."""
+    files = sorted(RESULTS.glob(f"{prefix}-*.json"))
+    return {file.stem.removeprefix(f"{prefix}-"): read_result(file.stem) for file in files}
+
+
+def machine() -> str:
+    """Returns what figures of time depend on: the processor as Linux names it, its architecture and its cores."""
+    file = Path("/proc/cpuinfo")
+    named = re.search(r"model name\s*: (.+)", file.read_text()) if file.is_file() else None
+    processor = f"{named[1].strip()} ({platform.machine()})" if named else platform.machine()
+    return f"{processor}, {os.cpu_count()} cores"

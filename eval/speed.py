@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import re
 import resource
 import subprocess
@@ -28,7 +27,7 @@ import typer
 from rich.console import Console
 
 from eval.datasets import Question, data_folder, read_questions
-from eval.results import Result
+from eval.results import Result, machine
 from eval.speed_floor import exponent, graph_seconds, matrix_rate, scaling
 from eval.speed_systems import OURS, SYSTEMS, Run, tokens_in
 
@@ -237,9 +236,10 @@ def main(
     threads: Annotated[int, typer.Option(help="Threads of each system.")] = os.cpu_count() or 1,
     seconds: Annotated[float, typer.Option(help="About how long each duel takes.")] = 30.0,
     data: Annotated[Path | None, typer.Option(help="The data folder (default: $RAG_COMPRESS_DATA).")] = None,
+    name: Annotated[str, typer.Option(help="Write `speed-NAME.json`: the same on another machine.")] = "",
     worker: Annotated[str, typer.Option(help="Be this system's process.", hidden=True)] = "",
 ) -> None:
-    """Measures all systems and writes `eval/results/speed.json`; with `--only`, `speed-some.json`."""
+    """Measures all systems and writes `eval/results/speed.json`; with `--only` alone, `speed-some.json`."""
     if worker:
         be_worker(worker, threads)
         return
@@ -248,14 +248,15 @@ def main(
     figures, failed = compare(names, texts, threads, seconds)
     figures |= floor_figures(texts, threads) | scaling_figures(texts, threads)
     details = {
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "machine": machine(),
         "threads": threads,
         "words a passage": WORDS,
         "systems": {system: [SYSTEMS[system].title, SYSTEMS[system].weights] for system in (OURS, *names)},
         "not measured": failed,
     }
-    command = f"python -m eval.speed --only '{only}'" if only else "python -m eval.speed"
-    file = Result(command, figures, details).write("speed-some" if only else "speed")
+    command = "python -m eval.speed" + (f" --only '{only}'" if only else "") + (f" --name {name}" if name else "")
+    name = name or ("some" if only else "")
+    file = Result(command, figures, details).write(f"speed-{name}" if name else "speed")
     Console().print(file.name, figures, details)
 
 

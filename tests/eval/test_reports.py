@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from eval import plots, report_extractive, report_reader, report_speed
@@ -77,12 +79,16 @@ def test_no_section_without_results(tmp_path, monkeypatch):
 def test_speed_is_reported_with_what_is_missing(tmp_path, monkeypatch):
     """A figure that was not measured is a dash, a system that failed is named, and the plot is drawn."""
     monkeypatch.setattr(report_speed, "find_result", lambda name: SPEED)
+    other = replace(SPEED, scores={**SPEED.scores, "EXIT: times slower": 900.0}, details={"machine": "another"})
+    monkeypatch.setattr(report_speed, "named_results", lambda prefix: {"some": SPEED, "elsewhere": other})
     text = "".join(speed_sections(tmp_path))
     (row,) = (line for line in text.splitlines() if line.startswith("| EXIT (Gemma) | random | 800.0 | 0.1 "))
     assert "–" in row
     assert "Not measured: llmlingua: not installed" in text
     assert "or\n64% of that; 8% of the time" in text
     assert "| words | 130: 12.0, 260: 24.0 | 1.00 |" in text
+    assert "|  | a machine | another |" in text
+    assert "| EXIT | 800.0 | 900.0 |" in text
     assert (tmp_path / "speed-quality.png").stat().st_size > 1000
 
 
