@@ -67,6 +67,10 @@ Query = tuple[str, Sequence[LangChainDocument]]
 """A query with what was retrieved for it."""
 
 
+_NO_OTHERS = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+"""Makes a misspelt option an error; in every class, because LangChain's bases pass unknown ones over."""
+
+
 class CompressionOptions(Serializable):
     """The options that the adapters share. Nothing is loaded before the first use, and then once for each process.
 
@@ -93,7 +97,7 @@ class CompressionOptions(Serializable):
     on_error: OnError = "raise"
     title_key: str | None = "title"
 
-    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+    model_config = _NO_OTHERS
 
     @classmethod
     def is_lc_serializable(cls) -> bool:
@@ -170,6 +174,8 @@ class _CompressionRunnable(CompressionOptions, RunnableSerializable[dict[str, An
 
     query_key: str = "query"
     documents_key: str = "documents"
+
+    model_config = _NO_OTHERS
 
     @abstractmethod
     def _output(self, documents: Sequence[LangChainDocument], outcome: Outcome) -> Any:
@@ -289,6 +295,8 @@ class CompressedRetriever(BaseRetriever):
     retriever: RetrieverLike
     compressor: BaseDocumentCompressor = Field(default_factory=DocumentCompressor)
 
+    model_config = _NO_OTHERS
+
     def _get_relevant_documents(
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun, **kwargs: Any
     ) -> list[LangChainDocument]:
@@ -318,6 +326,8 @@ class StageRetriever(BaseRetriever):
     k: int | None = None
     per: Per = "source"
     title_key: str = "title"
+
+    model_config = _NO_OTHERS
 
     @model_validator(mode="after")
     def _check(self) -> StageRetriever:

@@ -173,10 +173,15 @@ def test_on_error_original_returns_the_documents_as_they_were(caplog):
 @pytest.mark.parametrize("options", [{"max_tokens": -1}, {"stage": "magic"}, {"per": "word"}, {"treshold": 1}], ids=str)
 def test_bad_options_are_refused(options):
     """A wrong value, and a misspelt name, are errors in the constructor."""
-    with pytest.raises(ValueError, match=next(iter(options))):
-        DocumentCompressor(**options)
+    for kind in (DocumentCompressor, CompressDocuments, CompressToPrompt):
+        with pytest.raises(ValueError, match=next(iter(options))):
+            kind(**options)
     with pytest.raises(ValueError, match="template lacks"):
         CompressToPrompt(template="{context} {question}")
+    with pytest.raises(ValueError, match="compresor"):
+        CompressedRetriever(retriever=StageRetriever(stage=BM25), compresor=DocumentCompressor(max_tokens=9))
+    with pytest.raises(ValueError, match="top_k"):
+        StageRetriever(stage=BM25, top_k=1)
 
 
 def test_it_drops_into_langchains_own_retriever():
