@@ -159,11 +159,11 @@ class FileOutput:
 
     def _is_misplaced(self, record: Record, content: bytes, part: Part) -> bool:
         """Returns whether rows without an id are noted under other places than they have now."""
-        place = self._place(part.rows[0]) if part.rows else {}
-        if not place:
+        places = [self._place(row) for row in part.rows]
+        if not any(places):
             return False
-        first = next(decode_part(record["file"], content, self.columns))
-        return parse_note(first.note).get("row") != place["row"]
+        left = (parse_note(row.note) for row in decode_part(record["file"], content, self.columns))
+        return any(note.get("row") != place.get("row") for note, place in zip(left, places, strict=True))
 
     def _place(self, row: Row) -> dict[str, str]:
         """Returns what a note says of a row without an id: its place in the store, which the file does not know."""

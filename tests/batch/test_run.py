@@ -296,6 +296,15 @@ def test_a_file_that_was_renamed(tmp_path: Path) -> None:
     assert [row.id for row in results(JobFolder(str(out)))] == [f"b.jsonl:{i}" for i in range(1, 11)]
 
 
+def test_a_blank_line_that_was_added(tmp_path: Path) -> None:
+    """Rows without an id are named by their place as it is now where the first row of their part has not moved."""
+    source, out = tmp_path / "a.jsonl", tmp_path / "out"
+    for gap in ("", "\n"):
+        source.write_text(f'{{"id": 1, "text": "One."}}\n{{"text": "Two."}}\n{gap}{{"text": "Three."}}\n')
+        run(source, out, rows=3)
+    assert [row.id for row in results(JobFolder(str(out)))] == [1, "a.jsonl:2", "a.jsonl:4"]
+
+
 @pytest.mark.parametrize("line", ['{"id": "%s", "text": "%s"}\n', '{"text": "%.0s%s"}\n'])
 def test_a_file_that_is_compressed_later(tmp_path: Path, line: str) -> None:
     """What was made of a file is found again after a log was rotated, and no row is there twice."""
