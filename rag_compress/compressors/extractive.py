@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rag_compress.errors import InvalidInput, ModelError
-from rag_compress.models.protocols import Encoder, Passage, SentenceScorer
+from rag_compress.models.protocols import Encoder, Passage, SentenceScorer, check_scorer
 from rag_compress.scorers.named import DEFAULT, Model, named_scorer
 from rag_compress.selection import Selection
 from rag_compress.stages import Stage
@@ -39,8 +39,7 @@ class ExtractiveCompressor(Stage):
         if not isinstance(given, Selection):
             kind = type(given).__name__
             raise InvalidInput(f"selection must be a Selection, not a {kind}: put another stage behind it with >>")
-        if isinstance(self.scorer, type) or not isinstance(self.scorer, SentenceScorer):
-            raise InvalidInput(f"scorer must have score(queries, passages), as LexicalScorer(): {self.scorer!r:.80}")
+        check_scorer("scorer", self.scorer)
 
     @classmethod
     def default(cls, **options: Any) -> ExtractiveCompressor:

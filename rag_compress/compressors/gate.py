@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from rag_compress.checks import check_number
 from rag_compress.compressors.extractive import ExtractiveCompressor
-from rag_compress.models.protocols import SentenceScorer
+from rag_compress.models.protocols import SentenceScorer, check_scorer
 from rag_compress.scorers.classifier import ClassifierScorer
 from rag_compress.stages import Stage
 from rag_compress.types import Context
@@ -32,6 +32,7 @@ class RelevanceGate(Stage):
     threshold: float = 0.2
 
     def __post_init__(self) -> None:
+        check_scorer("scorer", self.scorer)
         check_number("threshold", self.threshold)
 
     def __call__(self, batch: Sequence[Context]) -> list[Context]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
+from rag_compress.errors import InvalidInput
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -48,6 +50,12 @@ class SentenceScorer(Protocol):
         scores.
         """
         ...
+
+
+def check_scorer(name: str, scorer: object) -> None:
+    """Raises `InvalidInput` unless a value is a scorer; a class of them is none."""
+    if isinstance(scorer, type) or not isinstance(scorer, SentenceScorer):
+        raise InvalidInput(f"{name} must have score(queries, passages), as LexicalScorer(): {scorer!r:.80}")
 
 
 Summary = str | Exception

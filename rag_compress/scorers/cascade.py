@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rag_compress.checks import check_count, check_number
-from rag_compress.models.protocols import Passage, SentenceScorer
+from rag_compress.models.protocols import Passage, SentenceScorer, check_scorer
 from rag_compress.scorers.lexical import best_first
 
 _ROUND = 8
@@ -44,6 +44,8 @@ class CascadeScorer:
     sure: float = 0.5
 
     def __post_init__(self) -> None:
+        check_scorer("first", self.first)
+        check_scorer("then", self.then)
         check_count("passages", self.passages, 1)
         check_number("share", self.share, 0, 1)
         if self.enough is not None:

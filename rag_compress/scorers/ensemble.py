@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from rag_compress.checks import check_number
 from rag_compress.errors import ModelError
-from rag_compress.models.protocols import Passage, SentenceScorer
+from rag_compress.models.protocols import Passage, SentenceScorer, check_scorer
 from rag_compress.scorers.features import sigmoid
 
 _CERTAIN = 1e-6
@@ -42,6 +42,8 @@ class EnsembleScorer:
     center: float = 0.45
 
     def __post_init__(self) -> None:
+        check_scorer("scorer", self.scorer)
+        check_scorer("other", self.other)
         check_number("weight", self.weight, 0, 1e6)
         check_number("center", self.center, -1e6, 1e6)
 

@@ -87,3 +87,5 @@ def test_options_are_checked() -> None:
         CascadeScorer(LexicalScorer(), Counting(), passages=0)
     with pytest.raises(InvalidInput, match="share"):
         CascadeScorer(LexicalScorer(), Counting(), share=1.5)
+    with pytest.raises(InvalidInput, match=r"then must have score.*LexicalScorer'"):
+        CascadeScorer(LexicalScorer(), LexicalScorer)  # type: ignore[arg-type]

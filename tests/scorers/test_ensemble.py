@@ -10,7 +10,7 @@ import pytest
 from rag_compress import EnsembleScorer
 from rag_compress.errors import InvalidInput, ModelError
 from rag_compress.models.protocols import Passage, SentenceScorer
-from rag_compress.testing import OverlapScorer
+from rag_compress.testing import HashEncoder, OverlapScorer
 
 PASSAGES = [[Passage("", "river bread", [(0, 5), (6, 11)]), Passage("", "", [])]]
 
@@ -57,3 +57,5 @@ def test_wrong_scores_and_options() -> None:
     for options in ({"weight": -1}, {"center": float("nan")}, {"weight": "3"}):
         with pytest.raises(InvalidInput, match=next(iter(options))):
             EnsembleScorer(Fixed(0.5), Fixed(0.5), **options)
+    with pytest.raises(InvalidInput, match=r"other must have score.*HashEncoder"):
+        EnsembleScorer(Fixed(0.5), HashEncoder())  # type: ignore[arg-type]
