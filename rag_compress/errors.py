@@ -17,6 +17,9 @@ RagCompressError
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class RagCompressError(Exception):
     """Base of all errors of this library."""
@@ -44,6 +47,15 @@ class MissingExtra(RagCompressError, ImportError):
     def __reduce__(self) -> tuple[type[MissingExtra], tuple[str, str, str]]:
         """Pickles the error: it may come from another process."""
         return type(self), (self.package, self.extra, self.purpose)
+
+
+@contextmanager
+def importing(package: str, extra: str, purpose: str) -> Iterator[None]:
+    """Makes an `ImportError` into the `MissingExtra` that says what is to be installed."""
+    try:
+        yield
+    except ImportError as error:
+        raise MissingExtra(package, extra, purpose) from error
 
 
 class ModelError(RagCompressError):

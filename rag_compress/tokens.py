@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from rag_compress.checks import is_folder
-from rag_compress.errors import InvalidInput, MissingExtra, ModelError
+from rag_compress.errors import InvalidInput, ModelError, importing
 
 TokenCounter = Callable[[str], int]
 Tokenizer = Any
@@ -128,10 +128,8 @@ def tokenizer_from_file(path: Path, extra: str = "tokenizers", purpose: str = "R
         MissingExtra: `tokenizers` is not installed; `extra` brings it, for this purpose.
         InvalidInput: The file cannot be read.
     """
-    try:
+    with importing("tokenizers", extra, purpose):
         from tokenizers import Tokenizer as FastTokenizer
-    except ImportError as error:
-        raise MissingExtra("tokenizers", extra, purpose) from error
     try:
         tokenizer = FastTokenizer.from_file(str(path))
     except Exception as error:  # tokenizers raises plain Exception for every kind of failure
@@ -149,10 +147,8 @@ def _untruncated(tokenizer: Any) -> Any:
 
 
 def _tiktoken_encoding(name: str) -> Any:
-    try:
+    with importing("tiktoken", "tiktoken", f"The tokenizer {name!r}"):
         import tiktoken
-    except ImportError as error:
-        raise MissingExtra("tiktoken", "tiktoken", f"The tokenizer {name!r}") from error
     if name not in tiktoken.list_encoding_names():
         names = ", ".join(tiktoken.list_encoding_names())
         raise InvalidInput(f"No tokenizer {name!r}: give the path of a tokenizer.json, or one of {names}")

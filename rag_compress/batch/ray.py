@@ -20,7 +20,7 @@ from rag_compress.batch.engines import Work, again, check_starting, in_order
 from rag_compress.batch.inputs import Input
 from rag_compress.batch.worker import Outcome, Worker
 from rag_compress.checks import check_count, check_number
-from rag_compress.errors import JobError, MissingExtra
+from rag_compress.errors import JobError, importing
 
 T = TypeVar("T")
 
@@ -137,8 +137,6 @@ def _got(ray: Any, reference: Any) -> Any:
 
 
 def _ray() -> Any:
-    try:
+    with importing("ray", "ray", "The engine ray"):
         import ray
-    except ImportError as error:
-        raise MissingExtra("ray", "ray", "The engine ray") from error
     return ray

@@ -11,15 +11,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rag_compress.errors import InvalidInput, MissingExtra
+from rag_compress.errors import InvalidInput, importing
 from rag_compress.models.windows import Window, load_tokenizer
 
-try:
+with importing("torch", "torch", "Training a model"):
     import torch
     from torch import Tensor, nn
     from transformers import AutoConfig, AutoModel, AutoTokenizer
-except ImportError as error:
-    raise MissingExtra("torch", "torch", "Training a model") from error
 
 __all__ = ["HEADS", "Batch", "ClassifierNetwork", "encoder_tokenizer", "pool_tokens", "torch"]
 

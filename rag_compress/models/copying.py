@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from rag_compress.errors import InvalidInput, MissingExtra
+from rag_compress.errors import InvalidInput, importing
 
-try:
+with importing("transformers", "torch", "The copying summarizer"):
     import torch
     from torch import Tensor, nn
     from transformers import (
@@ -24,8 +24,6 @@ try:
         PreTrainedModel,
     )
     from transformers.modeling_outputs import BaseModelOutput, Seq2SeqLMOutput
-except ImportError as error:
-    raise MissingExtra("transformers", "torch", "The copying summarizer") from error
 
 __all__ = ["CopyingConfig", "CopyingModel", "seq2seq_model", "torch"]
 

@@ -10,17 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from rag_compress.errors import MissingExtra, ModelError
+from rag_compress.errors import ModelError, importing
 from rag_compress.models.classifier import Batch, ClassifierNetwork, torch
 from rag_compress.models.fused import is_supported, onnx, write_fused
 from rag_compress.models.onnx import new_session
 from rag_compress.models.projector import MlpProjector
 from rag_compress.models.windows import Window
 
-try:
+with importing("onnxscript", "export", "Exporting to ONNX"):
     import onnxscript  # noqa: F401 - torch exports with it; better missed before a long training than after it
-except ImportError as error:
-    raise MissingExtra("onnxscript", "export", "Exporting to ONNX") from error
 
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 FP32_TOLERANCE = 1e-3

@@ -20,12 +20,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rag_compress.errors import MissingExtra, ModelError
+from rag_compress.errors import ModelError, importing
 
-try:
+with importing("onnx", "export", "Writing ONNX graphs"):
     import onnx
-except ImportError as error:
-    raise MissingExtra("onnx", "export", "Writing ONNX graphs") from error
 
 __all__ = ["batched_graph", "is_supported", "onnx", "write_fused"]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rag_compress.checks import check_count
-from rag_compress.errors import InvalidInput, MissingExtra
+from rag_compress.errors import InvalidInput, importing
 from rag_compress.models.instructions import messages, read_reply, without_last_sentence
 from rag_compress.models.protocols import Summary
 from rag_compress.models.spelling import copied_text
@@ -213,13 +213,11 @@ class _Loaded:
 
 @load_once(maxsize=2)
 def _load(kind: str, model: str, device: str | None) -> _Loaded:
-    try:
+    with importing("transformers", "torch", "Summarizing with a local model"):
         import torch
         import transformers
 
         import rag_compress.models.copying  # noqa: F401 - lets transformers load what we train
-    except ImportError as error:
-        raise MissingExtra("transformers", "torch", "Summarizing with a local model") from error
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     dtype = torch.float32 if device == "cpu" else "auto"
     try:

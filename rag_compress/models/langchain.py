@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rag_compress.checks import check_count, check_number
-from rag_compress.errors import InvalidInput, MissingExtra, ModelError
+from rag_compress.errors import InvalidInput, ModelError, importing
 from rag_compress.models.concurrent import run_all
 from rag_compress.models.instructions import messages, read_reply, without_last_sentence
 from rag_compress.models.protocols import Summary
@@ -65,10 +65,8 @@ class ChatSummarizer:
         ]
 
     def _with_retry(self) -> Any:
-        try:
+        with importing("langchain-core", "langchain", "ChatSummarizer"):
             from langchain_core.runnables import Runnable
-        except ImportError as error:
-            raise MissingExtra("langchain-core", "langchain", "ChatSummarizer") from error
         if not isinstance(self.chat, Runnable):
             raise InvalidInput(f"chat must be a LangChain chat model, not {self.chat!r:.80}")
         return self.chat.with_retry(stop_after_attempt=self.attempts)

@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from rag_compress.errors import InvalidInput, MissingExtra, ModelError
+from rag_compress.errors import InvalidInput, ModelError, importing
 from rag_compress.processes import load_once
 
 
@@ -85,11 +85,9 @@ def runtime(provider: str = "CPUExecutionProvider") -> Any:
     Raises:
         MissingExtra: It is not installed; the extra named is the one that has the provider.
     """
-    try:
+    extra = "cpu" if provider == "CPUExecutionProvider" else "gpu"
+    with importing("onnxruntime", extra, "The sentence classifier"):
         import onnxruntime
-    except ImportError as error:
-        extra = "cpu" if provider == "CPUExecutionProvider" else "gpu"
-        raise MissingExtra("onnxruntime", extra, "The sentence classifier") from error
     if provider == "CUDAExecutionProvider":
         _load_cuda(onnxruntime)
     return onnxruntime

@@ -19,17 +19,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rag_compress.errors import InvalidInput, MissingExtra
+from rag_compress.errors import InvalidInput, importing
 from rag_compress.models.encoding import PROBE, same_direction
 from rag_compress.models.protocols import Encoder
 from rag_compress.models.torch import SentenceTransformerEncoder
 
-try:
+with importing("torch", "torch", "Making soft tokens"):
     import torch
     from safetensors.torch import load_file, save_file
     from torch import Tensor, nn
-except ImportError as error:
-    raise MissingExtra("torch", "torch", "Making soft tokens") from error
 
 CONFIG, WEIGHTS = "projector.json", "projector.safetensors"
 _UNIT = 1e-2

@@ -15,17 +15,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rag_compress.errors import InvalidInput, MissingExtra
+from rag_compress.errors import InvalidInput, importing
 from rag_compress.models.generation import tokenizer_as_saved
 from rag_compress.models.projector import MlpProjector
 from rag_compress.tokens import without_surrogates
 from rag_compress.types import Prompt
 
-try:
+with importing("transformers", "torch", "An LLM that reads soft tokens"):
     import torch
     from transformers import AutoModelForCausalLM
-except ImportError as error:
-    raise MissingExtra("transformers", "torch", "An LLM that reads soft tokens") from error
 
 SOFT = -1
 """Stands for a soft token among token ids."""

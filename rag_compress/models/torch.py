@@ -10,7 +10,7 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from rag_compress.errors import InvalidInput, MissingExtra
+from rag_compress.errors import InvalidInput, importing
 from rag_compress.models.protocols import Encoder
 from rag_compress.processes import load_once
 from rag_compress.tokens import without_surrogates
@@ -99,10 +99,8 @@ def _mean(vectors: NDArray[np.float32], windows: Sequence[str]) -> NDArray[np.fl
 
 @load_once(maxsize=4)
 def _load(model: str, device: str | None) -> Any:
-    try:
+    with importing("sentence-transformers", "torch", "SentenceTransformerEncoder"):
         from sentence_transformers import SentenceTransformer
-    except ImportError as error:
-        raise MissingExtra("sentence-transformers", "torch", "SentenceTransformerEncoder") from error
     try:
         return SentenceTransformer(model, device=device)
     except Exception as error:  # what there is for damaged weights, absent devices and others

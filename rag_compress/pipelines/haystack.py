@@ -7,7 +7,7 @@ from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
-from rag_compress.errors import MissingExtra
+from rag_compress.errors import importing
 from rag_compress.pipelines.framework import (
     KEY,
     NO_FRAME,
@@ -21,10 +21,8 @@ from rag_compress.pipelines.framework import (
 )
 from rag_compress.stages import Stage
 
-try:
+with importing("haystack-ai", "haystack", "The Haystack adapter"):
     from haystack import Document, component, default_to_dict
-except ImportError as error:
-    raise MissingExtra("haystack-ai", "haystack", "The Haystack adapter") from error
 
 
 @component

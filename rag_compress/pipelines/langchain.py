@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from rag_compress.errors import InvalidInput, MissingExtra
+from rag_compress.errors import InvalidInput, importing
 from rag_compress.pipelines.framework import (
     KEY,
     NO_FRAME,
@@ -37,7 +37,7 @@ from rag_compress.stages import Retriever
 from rag_compress.tokens import estimate_tokens
 from rag_compress.types import Document
 
-try:
+with importing("langchain-core", "langchain", "The LangChain adapter"):
     from langchain_core.callbacks import (
         AsyncCallbackManagerForChainRun,
         AsyncCallbackManagerForRetrieverRun,
@@ -59,8 +59,6 @@ try:
         set_config_context,
     )
     from pydantic import ConfigDict, Field, field_validator, model_validator
-except ImportError as error:
-    raise MissingExtra("langchain-core", "langchain", "The LangChain adapter") from error
 
 Found = TypeVar("Found")
 Query = tuple[str, Sequence[LangChainDocument]]

@@ -6,15 +6,13 @@ from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
-from rag_compress.errors import InvalidInput, MissingExtra
+from rag_compress.errors import InvalidInput, importing
 from rag_compress.pipelines.framework import KEY
 
-try:
+with importing("langchain", "langchain-agent", "The adapter for LangChain's agents"):
     from langchain.agents.middleware import AgentMiddleware
     from langchain.agents.middleware.types import ToolCallRequest
     from langchain.messages import ToolMessage
-except ImportError as error:
-    raise MissingExtra("langchain", "langchain-agent", "The adapter for LangChain's agents") from error
 
 from langchain_core.documents import Document
 from langchain_core.prompts import BasePromptTemplate, PromptTemplate, format_document

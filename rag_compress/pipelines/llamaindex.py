@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rag_compress.errors import MissingExtra
+from rag_compress.errors import importing
 from rag_compress.pipelines.framework import (
     KEY,
     Compression,
@@ -35,7 +35,7 @@ from rag_compress.pipelines.framework import (
 from rag_compress.stages import Retriever, Stage
 from rag_compress.types import Context, Document
 
-try:
+with importing("llama-index-core", "llama-index", "The LlamaIndex adapter"):
     from llama_index.core.base.base_retriever import BaseRetriever
     from llama_index.core.base.embeddings.base import BaseEmbedding
     from llama_index.core.bridge.pydantic import ConfigDict, field_serializer, model_validator
@@ -54,8 +54,6 @@ try:
         QueryBundle,
         TextNode,
     )
-except ImportError as error:
-    raise MissingExtra("llama-index-core", "llama-index", "The LlamaIndex adapter") from error
 
 _dispatcher = get_dispatcher(__name__)
 

@@ -10,13 +10,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from rag_compress.errors import DamagedIndex, MissingExtra
+from rag_compress.errors import DamagedIndex, importing
 from rag_compress.retrievers.ranking import Hits
 
-try:
+with importing("faiss", "cpu", "A faiss index"):
     import faiss
-except ImportError as error:
-    raise MissingExtra("faiss", "cpu", "A faiss index") from error
 
 FaissKind = Literal["flat", "hnsw", "ivfpq"]
 _FILE = "index.faiss"

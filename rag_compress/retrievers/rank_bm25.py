@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from rag_compress.errors import MissingExtra
+from rag_compress.errors import importing
 from rag_compress.retrievers.ranking import WORTHLESS
 
 
@@ -26,10 +26,8 @@ class RankBM25:
     @classmethod
     def from_corpus(cls, corpus: list[list[str]], k1: float = 1.5, b: float = 0.75) -> RankBM25:
         """Returns the index of documents given as words."""
-        try:
+        with importing("rank-bm25", "rank-bm25", "backend='rank-bm25'"):
             from rank_bm25 import BM25Okapi
-        except ImportError as error:
-            raise MissingExtra("rank-bm25", "rank-bm25", "backend='rank-bm25'") from error
         # It divides by the number of distinct words: without any, there is nothing to index.
         if not any(corpus):
             return cls(None, corpus)

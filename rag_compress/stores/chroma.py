@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from rag_compress.errors import MissingExtra
+from rag_compress.errors import importing
 from rag_compress.stores.files import is_remote
 from rag_compress.stores.protocol import Columns, Derived, Part, Row, reporting, split
 from rag_compress.stores.table import as_row, check_table
@@ -97,9 +97,7 @@ class Chroma:
 
 
 def _chromadb() -> Any:
-    try:
+    with importing("chromadb", "chroma", "A store in Chroma"):
         import chromadb
         import chromadb.config
-    except ImportError as error:
-        raise MissingExtra("chromadb", "chroma", "A store in Chroma") from error
     return chromadb

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
 
-from rag_compress.errors import InvalidInput, MissingExtra, RagCompressError, StoreError
+from rag_compress.errors import InvalidInput, RagCompressError, StoreError, importing
 from rag_compress.stores.protocol import reporting
 
 STANDARD_INPUT = "-"
@@ -30,10 +30,8 @@ def filesystem(address: str) -> tuple[Any, str]:
         InvalidInput: There is no such kind of URL.
         StoreError: What fsspec needs for it is not installed, or does not take the URL.
     """
-    try:
+    with importing("fsspec", "remote", f"Reading {address}"):
         import fsspec
-    except ImportError as error:
-        raise MissingExtra("fsspec", "remote", f"Reading {address}") from error
     try:
         found: tuple[Any, str] = fsspec.core.url_to_fs(address)
     except ValueError as error:
@@ -213,8 +211,6 @@ def _size(file: IO[bytes]) -> int | None:
 
 
 def _zstandard() -> Any:
-    try:
+    with importing("zstandard", "zstd", "A file that ends in .zst"):
         import zstandard
-    except ImportError as error:
-        raise MissingExtra("zstandard", "zstd", "A file that ends in .zst") from error
     return zstandard

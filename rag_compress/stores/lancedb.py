@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rag_compress.errors import MissingExtra, StoreError
+from rag_compress.errors import StoreError, importing
 from rag_compress.stores.parquet import arrow
 from rag_compress.stores.protocol import Columns, Derived, Part, Row, reporting, split
 from rag_compress.stores.table import as_row, as_text, bad_id, check_columns, check_table
@@ -96,8 +96,6 @@ class LanceDb:
 
 
 def _lancedb() -> Any:
-    try:
+    with importing("lancedb", "lancedb", "A store in LanceDB"):
         import lancedb
-    except ImportError as error:
-        raise MissingExtra("lancedb", "lancedb", "A store in LanceDB") from error
     return lancedb

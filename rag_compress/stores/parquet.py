@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rag_compress.errors import InvalidInput, MissingExtra, StoreError
+from rag_compress.errors import InvalidInput, StoreError, importing
 from rag_compress.stores.files import find_files, open_file
 from rag_compress.stores.protocol import Columns, Derived, Part, Row, WriteMode, parse_note, split, value_of
 
@@ -121,10 +121,8 @@ def _written(table: Any) -> bytes:
 
 def arrow() -> Any:
     """Returns pyarrow; raises `MissingExtra` where it is not installed."""
-    try:
+    with importing("pyarrow", "parquet", "Reading Parquet files"):
         import pyarrow as pa
         import pyarrow.ipc
         import pyarrow.parquet
-    except ImportError as error:
-        raise MissingExtra("pyarrow", "parquet", "Reading Parquet files") from error
     return pa

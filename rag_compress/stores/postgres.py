@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from rag_compress.errors import MissingExtra
+from rag_compress.errors import importing
 from rag_compress.stores.protocol import Columns, Derived, Part, Row, Value, reporting
 from rag_compress.stores.table import Statements, as_text, check_table, pages, quoted
 
@@ -114,8 +114,6 @@ def _unpadded() -> Any:
 
 
 def _psycopg() -> Any:
-    try:
+    with importing("psycopg", "postgres", "A store in PostgreSQL"):
         import psycopg
-    except ImportError as error:
-        raise MissingExtra("psycopg", "postgres", "A store in PostgreSQL") from error
     return psycopg

@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
-from rag_compress.errors import MissingExtra, StoreError
+from rag_compress.errors import StoreError, importing
 from rag_compress.stores.files import is_remote
 from rag_compress.stores.protocol import Columns, Derived, Part, Row, reporting, split
 from rag_compress.stores.table import as_row, check_table
@@ -91,8 +91,6 @@ class Qdrant:
 
 
 def _qdrant() -> Any:
-    try:
+    with importing("qdrant-client", "qdrant", "A store in Qdrant"):
         import qdrant_client
-    except ImportError as error:
-        raise MissingExtra("qdrant-client", "qdrant", "A store in Qdrant") from error
     return qdrant_client
