@@ -145,7 +145,7 @@ class PromptTemplate:
         """Returns about how many tokens each kept segment adds, and the header of its source."""
         count = self.count_text
         base = count("")  # the special tokens of a counter that adds them are there once, not in each part
-        documents = {document.id: document for document in context.documents}
+        documents = context.by_id()
         headers: dict[str, int] = {}
         parts = []
         for segment in context.segments:
@@ -203,6 +203,13 @@ def choose(context: Context, kept: Sequence[int]) -> Context:
 def rank_key(segment: Segment, position: int) -> tuple[float, int]:
     """Returns the sort key for best first: unscored segments before scored ones, ties by position."""
     return (-float("inf") if segment.score is None else -segment.score, position)
+
+
+def document_order(context: Context) -> Callable[[Segment], tuple[int, int]]:
+    """Returns the sort key for the order of the documents, in which what is of none of them comes last."""
+    place = {document.id: n for n, document in enumerate(context.documents)}
+    last = len(place)
+    return lambda s: (place.get(s.spans[0].doc_id, last), s.spans[0].start) if s.spans else (last, 0)
 
 
 def _marked(context: Context, render: Callable[[Context], str]) -> tuple[str, str]:

@@ -11,7 +11,7 @@ from math import ceil, floor
 from rag_compress.budget import fit
 from rag_compress.checks import check_count, check_number
 from rag_compress.errors import InvalidInput
-from rag_compress.prompts import PromptTemplate, choose, rank_key
+from rag_compress.prompts import PromptTemplate, choose, document_order, rank_key
 from rag_compress.stages import Stage
 from rag_compress.types import Context, Segment
 from rag_compress.words import words
@@ -106,11 +106,7 @@ def reopen(context: Context) -> Context:
 
     Scores are compared as they are: reopen only what one scorer has scored.
     """
-    place = {document.id: n for n, document in enumerate(context.documents)}
-    pieces = sorted(
-        (*context.segments, *context.dropped),
-        key=lambda s: (place.get(s.spans[0].doc_id, len(place)), s.spans[0].start) if s.spans else (len(place), 0),
-    )
+    pieces = sorted((*context.segments, *context.dropped), key=document_order(context))
     return replace(context, segments=tuple(pieces), dropped=())
 
 

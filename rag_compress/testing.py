@@ -114,7 +114,7 @@ def check_context(before: Context, after: Context, template: PromptTemplate, max
 
 
 def _check_sources(context: Context, segment: Segment) -> None:
-    known = {document.id: document for document in context.documents}
+    known = context.by_id()
     for span in segment.spans:
         _check(span.doc_id in known, f"{span} is of no document in the context")
         _check(span.end <= len(known[span.doc_id].text), f"{span} ends behind its document")
@@ -124,9 +124,9 @@ def _check_sources(context: Context, segment: Segment) -> None:
 
 
 def _visible_places(context: Context, segments: Iterable[Segment]) -> set[tuple[str, int]]:
-    texts = {document.id: document.text for document in context.documents}
+    known = context.by_id()
     spans = [span for segment in segments for span in segment.spans]
-    return {(s.doc_id, i) for s in spans for i in range(s.start, s.end) if not texts[s.doc_id][i].isspace()}
+    return {(s.doc_id, i) for s in spans for i in range(s.start, s.end) if not known[s.doc_id].text[i].isspace()}
 
 
 def _check_order(context: Context) -> None:

@@ -141,16 +141,17 @@ class Context:
         """Whether a kept segment is soft tokens: only the LLM that they were made for can read it."""
         return any(segment.embedding is not None for segment in self.segments)
 
+    def by_id(self) -> dict[str, Document]:
+        """Returns the documents by their ids."""
+        return {document.id: document for document in self.documents}
+
     def document_of(self, span: Span) -> Document:
         """Returns the document of a span.
 
         Raises:
             KeyError: No document of this context has the span's id.
         """
-        for document in self.documents:
-            if document.id == span.doc_id:
-                return document
-        raise KeyError(span.doc_id)
+        return self.by_id()[span.doc_id]
 
 
 PLACEHOLDER = "<xRAG>"

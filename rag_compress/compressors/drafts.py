@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import groupby
 from typing import NamedTuple
 
-from rag_compress.prompts import join_segments
+from rag_compress.prompts import document_order, join_segments
 from rag_compress.types import Context, Segment, Span
 
 
@@ -26,7 +26,7 @@ class Part(NamedTuple):
     @classmethod
     def of(cls, context: Context, budget: int, header: int) -> Part:
         """Returns the part with its text: each document's kept sentences under its title."""
-        documents = {document.id: document for document in context.documents}
+        documents = context.by_id()
         blocks = []
         for doc_id, pieces in groupby(context.segments, key=lambda piece: piece.spans[0].doc_id):
             document = documents[doc_id]
@@ -102,12 +102,7 @@ def in_order(context: Context, segments: Iterable[Segment]) -> list[Segment]:
     unique = list(dict.fromkeys(segments))
     quoted = {segment.text for segment in unique if segment.verbatim}
     distinct = [segment for segment in unique if segment.verbatim or segment.text not in quoted]
-    place = {document.id: n for n, document in enumerate(context.documents)}
-    verbatim = sorted(
-        (segment for segment in distinct if segment.verbatim),
-        key=lambda segment: (place[segment.spans[0].doc_id], segment.spans[0].start),
-    )
-    ordered = iter(verbatim)
+    ordered = iter(sorted((s for s in distinct if s.verbatim), key=document_order(context)))
     return [next(ordered) if segment.verbatim else segment for segment in distinct]
 
 

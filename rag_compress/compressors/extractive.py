@@ -147,7 +147,7 @@ def pieces_of(context: Context, splitter: Splitter) -> list[tuple[Document, list
     Raises:
         InvalidInput: A segment is not verbatim, or the splitter returned offsets outside its text.
     """
-    documents = {document.id: document for document in context.documents}
+    documents = context.by_id()
     pieces: dict[str, list[Offsets]] = {}
     for segment in context.segments:
         if not segment.verbatim or segment.spans[0].doc_id not in documents:

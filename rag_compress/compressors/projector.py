@@ -84,7 +84,7 @@ class ProjectorCompressor(Stage):
 
     def _sources(self, context: Context) -> Iterator[_Source]:
         """Yields what is kept of each document, in prompt order, without what is blank."""
-        documents = {document.id: document for document in context.documents}
+        documents = context.by_id()
         count = self.template.count_text
         for ids, segments in _by_document(context.segments).items():
             document = documents.get(ids[0]) if len(ids) == 1 else None
