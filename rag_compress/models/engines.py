@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -230,14 +231,9 @@ def _padded(windows: Sequence[Window], shape: tuple[int, int]) -> dict[str, NDAr
 
 def _batches(order: Sequence[int], lengths: Sequence[int]) -> Iterator[list[int]]:
     """Yields runs of at most the most rows, none of which mixes windows of two of `LENGTHS`."""
-    batch: list[int] = []
-    for i in order:
-        if batch and (len(batch) == ROWS[-1] or _fitting(LENGTHS, lengths[i]) != _fitting(LENGTHS, lengths[batch[0]])):
-            yield batch
-            batch = []
-        batch.append(i)
-    if batch:
-        yield batch
+    for _, group in groupby(order, key=lambda i: _fitting(LENGTHS, lengths[i])):
+        alike = list(group)
+        yield from (alike[start : start + ROWS[-1]] for start in range(0, len(alike), ROWS[-1]))
 
 
 def _fitting(sizes: Sequence[int], size: int) -> int:
