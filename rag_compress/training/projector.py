@@ -17,7 +17,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -318,7 +318,8 @@ class _Run(TrainingRun):
     def _nll(self, *, as_text: bool) -> float:
         losses: list[float] = []
         with torch.inference_mode(), half(self.device):
-            for items in _batches(self.dev, self.options.batch_size):
+            for start in range(0, len(self.dev), self.options.batch_size):
+                items = self.dev[start : start + self.options.batch_size]
                 rows = self.embeddings[[i for item in items for i in item.passages]].to(self.device)
                 soft = None if as_text else self.network(rows).flatten(0, 1)
                 logits, targets = self._answer_logits(items, soft)
@@ -370,8 +371,3 @@ def _fingerprint(model: Any) -> str:
         digest.update(name.encode())
         digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
-
-
-def _batches(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
-    for start in range(0, len(items), size):
-        yield items[start : start + size]
