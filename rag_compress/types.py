@@ -119,7 +119,7 @@ class Context:
         for document in self.documents:
             _check_document(document)
         if len({document.id for document in self.documents}) < len(self.documents):
-            raise InvalidInput(f"Two documents of a context share the id {_first_repeated(self.documents)!r}")
+            raise InvalidInput(f"Two documents of a context share the id {first_repeated(self.documents)!r}")
 
     @classmethod
     def whole(cls, query: str, documents: Iterable[Document | str]) -> Context:
@@ -199,7 +199,8 @@ def _check_document(document: object) -> None:
         raise InvalidInput(f"A document must be a Document or a string, not {document!r:.80}")
 
 
-def _first_repeated(documents: Sequence[Document]) -> str:
+def first_repeated(documents: Sequence[Document]) -> str:
+    """Returns the first id that comes twice; there has to be one."""
     seen: set[str] = set()
     for document in documents:
         if document.id in seen:

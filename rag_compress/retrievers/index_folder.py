@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 import rag_compress
 from rag_compress.errors import DamagedIndex, IncompatibleIndex, IndexFolderError, InvalidInput
-from rag_compress.types import Document, as_documents
+from rag_compress.types import Document, as_documents, first_repeated
 from rag_compress.whole import written_whole
 
 FORMAT = 1
@@ -134,11 +134,8 @@ def check_documents(documents: Iterable[Document | str]) -> tuple[Document, ...]
         InvalidInput: There is none, one is neither a `Document` nor a string, or two share an id.
     """
     checked = as_documents(documents)
-    seen: set[str] = set()
-    for document in checked:
-        if document.id in seen:
-            raise InvalidInput(f"Two documents share the id {document.id!r}; ids must be unique in an index")
-        seen.add(document.id)
+    if len({document.id for document in checked}) < len(checked):
+        raise InvalidInput(f"Two documents share the id {first_repeated(checked)!r}; ids must be unique in an index")
     if not checked:
         raise InvalidInput("An index needs at least one document")
     return checked
