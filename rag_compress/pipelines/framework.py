@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from os import PathLike, fspath
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -150,6 +150,12 @@ class Compression:
             template = PieceTemplate(tokenizer=self.tokenizer or estimate_tokens, per=self.per)
             object.__setattr__(self, "template", template)
         self.build()
+
+    @classmethod
+    def of(cls, adapter: object, template: PromptTemplate | None = None) -> Compression:
+        """Returns the options that an adapter has under these names."""
+        options = {each.name: getattr(adapter, each.name) for each in fields(cls) if each.name != "template"}
+        return cls(**options, template=template)
 
     def build(self) -> Stage:
         """Returns the stage; it loads nothing."""

@@ -116,16 +116,7 @@ class CompressionOptions(Serializable):
         return None
 
     def _compression(self) -> Compression:
-        return Compression(
-            stage=self.stage,
-            threshold=self.threshold,
-            max_tokens=self.max_tokens,
-            keep_best=self.keep_best,
-            tokenizer=self.tokenizer,
-            per=self.per,
-            on_error=self.on_error,
-            template=self._template(),
-        )
+        return Compression.of(self, self._template())
 
     def _run(self, queries: Sequence[Query]) -> list[Outcome]:
         """Returns what becomes of each query's documents: one batch of the model for all."""

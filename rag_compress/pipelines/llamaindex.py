@@ -128,15 +128,7 @@ class NodeCompressor(BaseNodePostprocessor):
         return self
 
     def _compression(self) -> Compression:
-        return Compression(
-            stage=self.stage,
-            threshold=self.threshold,
-            max_tokens=self.max_tokens,
-            keep_best=self.keep_best,
-            tokenizer=self.tokenizer,
-            per=self.per,
-            on_error=self.on_error,
-        )
+        return Compression.of(self)
 
     def _postprocess_nodes(
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
