@@ -171,10 +171,6 @@ class JobFolder:
         """
         self._write(f"{_JOB}/job.json", _dump(settings))
 
-    def part_name(self, number: int, suffix: str) -> str:
-        """Returns the name of a part's file."""
-        return f"part-{number:06d}{suffix}"
-
     def record(self, number: int) -> dict[str, Any] | None:
         """Returns the record of a part, `None` when it is not finished; a record that was cut counts for nothing."""
         try:
@@ -191,12 +187,13 @@ class JobFolder:
             if record is not None:
                 yield record
 
-    def commit(self, number: int, record: Mapping[str, Any], file: str | None = None, content: bytes = b"") -> None:
-        """Writes a part's file, if it has one, and then its record, which names its `digest` and `tally`.
+    def commit(self, number: int, record: Mapping[str, Any], suffix: str | None = None, content: bytes = b"") -> None:
+        """Writes a part's file, if it has one of a suffix, and then its record, which names its `digest` and `tally`.
 
         Raises:
             JobError: The folder cannot be written.
         """
+        file = None if suffix is None else f"part-{number:06d}{suffix}"
         if file is not None:
             self._write(file, content)
             earlier = (self.record(number) or {}).get("file")

@@ -175,7 +175,7 @@ class FileOutput:
         """Writes the part's file, then its record."""
         content = self.store.encode(part, [each.derived for each in done], self.mode)
         record = {"digest": self.store.digest(part), "tally": tally.to_json()}
-        self.folder.commit(number, record, self.folder.part_name(number, self.store.suffix), content)
+        self.folder.commit(number, record, self.store.suffix, content)
 
 
 @dataclass(frozen=True)
