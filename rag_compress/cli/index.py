@@ -14,7 +14,7 @@ from rag_compress.cli.options import Retrieval, Sources
 from rag_compress.cli.reading import read
 from rag_compress.cli.view import progress, stderr, stdout, to_json, visible, working
 from rag_compress.errors import InvalidInput
-from rag_compress.models.protocols import Encoder
+from rag_compress.models.torch import as_encoder
 from rag_compress.retrievers import (
     BM25Retriever,
     DenseRetriever,
@@ -56,7 +56,7 @@ def search_index(folder: Path, query: str, k: int, encoder: str | None, as_json:
     """Prints the documents that an index finds, best first."""
     check_question(query)
     with working("searching"):
-        (found,) = load_retriever(folder, _encoder(encoder) if encoder else None).retrieve([query], k)
+        (found,) = load_retriever(folder, encoder or None).retrieve([query], k)
     for document in found:
         if as_json:
             record = {name: getattr(document, name) for name in ("id", "score", "title", "text", "metadata")}
@@ -73,9 +73,9 @@ def _indexed(
     if method is Retrieval.bm25:
         return BM25Retriever.from_documents(documents)
     if method is Retrieval.dense:
-        return DenseRetriever.from_documents(documents, _encoder(encoder), storage=storage)
+        return DenseRetriever.from_documents(documents, encoder, storage=storage)
     kind = HybridRetriever if method is Retrieval.hybrid else FeedbackRetriever
-    return kind.from_documents(documents, _encoder(encoder))
+    return kind.from_documents(documents, encoder)
 
 
 def _embedded(documents: Sequence[Document], encoder: str) -> list[Document]:
@@ -83,15 +83,9 @@ def _embedded(documents: Sequence[Document], encoder: str) -> list[Document]:
     batches = [documents[start : start + _BATCH] for start in range(0, len(documents), _BATCH)]
     embedded: list[Document] = []
     for batch in progress(batches, "encoding", len(batches)):
-        vectors = _encoder(encoder).encode([indexed_text(document) for document in batch])
+        vectors = as_encoder(encoder).encode([indexed_text(document) for document in batch])
         embedded.extend(replace(d, embedding=vector) for d, vector in zip(batch, vectors, strict=True))
     return embedded
-
-
-def _encoder(name: str) -> Encoder:
-    from rag_compress.models.torch import SentenceTransformerEncoder
-
-    return SentenceTransformerEncoder(name)
 
 
 def _line(document: Document) -> Text:
