@@ -33,7 +33,7 @@ from rag_compress.pipelines.framework import (
     with_k,
 )
 from rag_compress.stages import Retriever, Stage
-from rag_compress.types import Context, Document
+from rag_compress.types import Document
 
 with importing("llama-index-core", "llama-index", "The LlamaIndex adapter"):
     from llama_index.core.base.base_retriever import BaseRetriever
@@ -138,14 +138,12 @@ class NodeCompressor(BaseNodePostprocessor):
         name = self.stage if isinstance(self.stage, str) else type(self.stage).__name__
         _dispatcher.event(ReRankStartEvent(query=query_bundle, nodes=nodes, top_n=len(nodes), model_name=name))
         places = [i for i, scored in enumerate(nodes) if _has_text(scored.node)]
-        [outcome] = self._compression().run([self._context(query_bundle.query_str, [nodes[i] for i in places])])
+        sources = [_source(nodes[i].node, self.title_key) for i in places]
+        [outcome] = self._compression().run([numbered(query_bundle.query_str, sources)])
         _dispatcher.event(CompressionEvent(**outcome.event))
         kept = self._kept(nodes, places, outcome)
         _dispatcher.event(ReRankEndEvent(nodes=kept))
         return kept
-
-    def _context(self, query: str, nodes: Sequence[NodeWithScore]) -> Context:
-        return numbered(query, [_source(scored.node, self.title_key) for scored in nodes])
 
     def _kept(self, nodes: list[NodeWithScore], places: list[int], outcome: Outcome) -> list[NodeWithScore]:
         if outcome.pieces is None:
