@@ -35,18 +35,16 @@ WORTH_OF_WORDS = {"latin": 1.4, "other": 2.4}
 more: measured on the dev splits of six sets of other kinds of text, and of nine languages."""
 
 
-def calibrate(
-    scorer: ClassifierScorer, sets: Mapping[str, Sequence[Example]], lexical: Mapping[str, float] = WORTH_OF_WORDS
-) -> Calibration:
+def calibrate(scorer: ClassifierScorer, sets: Mapping[str, Sequence[Example]]) -> Calibration:
     """Returns the calibration under which the scorer's probabilities fit the labels best.
 
-    Every set counts the same, however many sentences it has. A script without labels of both kinds takes the other's
-    weights; where no passage is known to help, or none not to, passages stay uncalibrated.
+    The weight of BM25 is held fast while the others are fitted (`WORTH_OF_WORDS`). Every set counts the same, however
+    many sentences it has. A script without labels of both kinds takes the other's weights; where no passage is known to
+    help, or none not to, passages stay uncalibrated.
 
     Args:
         scorer: The classifier.
         sets: Labelled examples that it was not trained on.
-        lexical: For each script, the weight of the sentence's BM25 score, held fast while the others are fitted.
 
     Raises:
         InvalidInput: The sets have no labelled sentences of both kinds.
@@ -57,7 +55,7 @@ def calibrate(
         rows = [_rows(scorer, examples) for examples in chosen if examples]
         if rows:
             sentences, passages = zip(*rows, strict=True)
-            held = {SENTENCE_FEATURES.index("lexical"): lexical[script]} if script in lexical else {}
+            held = {SENTENCE_FEATURES.index("lexical"): WORTH_OF_WORDS[script]}
             of_sentences = _fit(sentences, held)
             if of_sentences is None:
                 continue
