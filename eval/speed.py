@@ -203,10 +203,11 @@ def compare(names: Sequence[str], texts: Texts, threads: int, seconds: float) ->
 def floor_figures(texts: Texts, threads: int) -> dict[str, float]:
     """Returns the machine's rates, how near the graph alone comes, and what share of the time is spent in it."""
     query, passages = texts.task(3, 40)
-    rates = {kind: matrix_rate(kind, threads) for kind in ("fp32", "int8")}
+    rates = {kind: matrix_rate(kind, threads) for kind in ("fp32", "torch fp32", "int8")}
     seconds, operations, tokens = graph_seconds(query, passages, threads)
     return {
         "floor: fp32 GFLOP/s": rates["fp32"] / 1e9,
+        "floor: torch fp32 GFLOP/s": rates["torch fp32"] / 1e9,
         "floor: int8 GOP/s": rates["int8"] / 1e9,
         "floor: passages/s": len(passages) * rates["int8"] / operations,
         "graph: passages/s": len(passages) / seconds,

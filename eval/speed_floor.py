@@ -39,17 +39,16 @@ def flops(tokens: int) -> float:
 
 
 def matrix_rate(kind: str, threads: int, seconds: float = 1.0) -> float:
-    """Returns the highest rate, in operations a second, of a layer's matrix products in onnxruntime.
+    """Returns the highest rate, in operations a second, of a layer's matrix products, on so many threads side by side.
 
-    Each of so many threads runs a graph of its own, as our scorer does; `kind` is `fp32`, or `int8` for unsigned
-    activations and signed weights (MatMulInteger).
+    `kind` is `fp32` or, for unsigned activations and signed weights, `int8` (MatMulInteger), both in onnxruntime; or
+    `torch fp32`, what peers in torch multiply with.
     """
     rates = []
     for rows in _ROWS:
-        session = _products(kind, rows)
+        run = _torch_products(rows) if kind == "torch fp32" else _products(kind, rows)
         count = sum(2 * rows * a * b for a, b in _SHAPES)
-        feeds = {f"x{width}": _activations(kind, rows, width) for width in (_HIDDEN, _INNER)}
-        rates.append(count * _runs_a_second(partial(session.run, None, feeds), threads, seconds / len(_ROWS)))
+        rates.append(count * _runs_a_second(run, threads, seconds / len(_ROWS)))
     return max(rates)
 
 
@@ -108,8 +107,18 @@ def _milliseconds(run: Run, query: str, passages: Sequence[str], repeats: int) -
     return 1000 * median(times[1:])
 
 
-def _products(kind: str, rows: int) -> Any:
-    """Returns a session whose graph multiplies activations `(rows, width)` by each weight of `_SHAPES`."""
+def _torch_products(rows: int) -> Callable[[], object]:
+    """Returns what multiplies activations `(rows, width)` by each weight of `_SHAPES` in torch, on one thread."""
+    import torch
+
+    torch.set_num_threads(1)
+    given = {width: torch.from_numpy(_activations("fp32", rows, width)) for width in (_HIDDEN, _INNER)}
+    weights = [torch.randn(shape) for shape in _SHAPES]
+    return lambda: [given[len(weight)] @ weight for weight in weights]
+
+
+def _products(kind: str, rows: int) -> Callable[[], object]:
+    """Returns what does so in onnxruntime, on one thread."""
     import onnx
     import onnxruntime
     from onnx import TensorProto, helper, numpy_helper
@@ -134,7 +143,9 @@ def _products(kind: str, rows: int) -> Any:
     onnx.checker.check_model(model)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    feeds = {f"x{width}": _activations(kind, rows, width) for width in (_HIDDEN, _INNER)}
+    return partial(session.run, None, feeds)
 
 
 def _activations(kind: str, rows: int, width: int) -> Any:
