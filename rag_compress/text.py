@@ -75,7 +75,7 @@ def sentences(text: str, language: str | None = None) -> list[Offsets]:
 
 def _code(language: str | None) -> str | None:
     """Returns the code alone of a language that may be named with its country, such as `zh-CN`; others are refused."""
-    code = re.split("[-_]", language or "")[0].lower()
+    code = re.split("[-_]", str(language or ""))[0].lower()
     if code and not re.fullmatch("[a-z]{2,3}", code):
         raise InvalidInput(f"A language is an ISO 639-1 code such as 'de', not {language!r:.80}")
     return code or None

@@ -114,6 +114,12 @@ class PieceTemplate(PromptTemplate):
         return self.separator.join(p.text.join(frames[p.source]) for p in pieces_of(context, self.per))
 
 
+def check_choice(name: str, value: object, choices: Any) -> None:
+    """Raises `InvalidInput` unless a value is one of a `Literal`'s."""
+    if value not in get_args(choices):
+        raise InvalidInput(f"{name} must be {' or '.join(get_args(choices))}, not {value!r:.80}")
+
+
 @dataclass(frozen=True)
 class Compression:
     """The options of all adapters.
@@ -139,9 +145,8 @@ class Compression:
     template: PromptTemplate | None = None
 
     def __post_init__(self) -> None:
-        for name, allowed in (("per", get_args(Per)), ("on_error", get_args(OnError))):
-            if getattr(self, name) not in allowed:
-                raise InvalidInput(f"{name} must be {' or '.join(allowed)}, not {getattr(self, name)!r:.80}")
+        check_choice("per", self.per, Per)
+        check_choice("on_error", self.on_error, OnError)
         if self.threshold is not None:
             check_number("threshold", self.threshold)
         if isinstance(self.stage, Stage) and self._limits():

@@ -50,6 +50,8 @@ class CompressionMiddleware(AgentMiddleware[Any, Any, Any]):
     empty: str = "Nothing relevant was found."
 
     def __post_init__(self) -> None:
+        if not isinstance(self.compressor, DocumentCompressor):
+            raise InvalidInput(f"compressor must be a DocumentCompressor, not {self.compressor!r:.80}")
         if isinstance(self.tool_names, str):
             raise InvalidInput(f"tool_names must be a list of names, not one string: [{self.tool_names!r}]")
 

@@ -25,6 +25,7 @@ from rag_compress.pipelines.framework import (
     Outcome,
     Per,
     Piece,
+    check_choice,
     name_of,
     numbered,
     pieces_of,
@@ -177,6 +178,7 @@ class StageRetriever(BaseRetriever):
         callback_manager: CallbackManager | None = None,
     ) -> None:
         super().__init__(callback_manager)
+        check_choice("per", per, Per)
         self.stage, self.per, self.title_key = with_k(stage, k), per, title_key
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:

@@ -173,3 +173,5 @@ def test_tool_names_are_a_list():
     """One string would match any tool whose name is part of it."""
     with pytest.raises(InvalidInput, match="search"):
         CompressionMiddleware(tool_names="search")
+    with pytest.raises(InvalidInput, match="compressor must be a DocumentCompressor, not 'default'"):
+        CompressionMiddleware("default")

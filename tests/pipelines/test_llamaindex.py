@@ -297,6 +297,8 @@ async def test_our_pipeline_is_a_retriever_of_llamaindex():
     assert len(StageRetriever(BM25, k=1).retrieve("river")) == 1
     with pytest.raises(InvalidInput, match="must be a retriever"):
         StageRetriever(ExtractiveCompressor.lexical())
+    with pytest.raises(InvalidInput, match="per must be source or sentence, not 'word'"):
+        StageRetriever(BM25, per="word")
 
 
 def test_llamaindexs_retriever_is_a_stage():
