@@ -56,7 +56,7 @@ class Span:
     end: int
 
     def __post_init__(self) -> None:
-        whole = all(isinstance(place, Integral) for place in (self.start, self.end))
+        whole = isinstance(self.start, int | Integral) and isinstance(self.end, int | Integral)  # `int` is quick
         if not whole or not 0 <= self.start <= self.end:
             raise InvalidInput(f"A span needs 0 <= start <= end, not [{self.start}, {self.end}) of {self.doc_id!r}")
 

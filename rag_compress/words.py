@@ -25,6 +25,7 @@ _MARKS = "".join(
     for character in map(chr, range(0x300, 0x2000))
     if unicodedata.category(character) in ("Mn", "Mc") and not _UNSPACED_CHARACTER.match(character)
 )
+_ASCII_WORD = re.compile("[a-z0-9]+")
 _WORD = re.compile(rf"[{_UNSPACED}]+|(?:[^\W_{_UNSPACED}][{_MARKS}]*)+")
 
 STOP_WORDS = frozenset(
@@ -37,6 +38,8 @@ STOP_WORDS = frozenset(
 
 def words(text: str) -> list[str]:
     """Returns the words of a text in order, with repetitions; numbers are words."""
+    if text.isascii():  # the same, several times as fast
+        return [_stem(run) for run in _ASCII_WORD.findall(text.lower()) if run not in STOP_WORDS]
     found: list[str] = []
     for run in _WORD.findall(_normalised(text)):
         if _UNSPACED_CHARACTER.match(run):
@@ -54,8 +57,6 @@ def count_words(text: str) -> int:
 
 def _normalised(text: str) -> str:
     """Returns the text in one form; Turkish's capital İ folds to an i with a dot of its own, which no small i has."""
-    if text.isascii():
-        return text.casefold()
     plain = _FORMS.sub(lambda run: unicodedata.normalize("NFKC", run.group()), text)
     return unicodedata.normalize("NFC", _OPTIONAL.sub("", plain).casefold().replace("i\u0307", "i"))
 
