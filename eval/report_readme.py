@@ -9,7 +9,9 @@ from pathlib import Path
 from eval.extractive import SHARES
 from eval.markdown import table
 from eval.report_extractive import evidence_curves, mean_curves
+from eval.report_speed import elsewhere
 from eval.results import find_result
+from eval.speed_systems import OURS
 
 _BLOCK = re.compile(r"(<!-- figures[^>]*-->\n).*?(<!-- end of figures -->)", re.DOTALL)
 _SYSTEMS = {
@@ -30,6 +32,18 @@ _RETRIEVERS = {
 }
 
 
+_PEERS = {
+    "torch eager": "the same classifier in torch, fp32",
+    "EmbeddingsFilter": "LangChain's `EmbeddingsFilter`, all-MiniLM-L6-v2 on whole passages",
+    "SentenceEmbeddingOptimizer": "LlamaIndex's `SentenceEmbeddingOptimizer`, all-MiniLM-L6-v2 on sentences",
+    "ModernBERT pruner": "a pruner of OpenProvence's smallest shape, 30M",
+    "llmlingua mBERT": "the package `llmlingua`, LLMLingua-2 with mBERT",
+    "llmlingua XLM-R": "the package `llmlingua`, LLMLingua-2 with XLM-R-large",
+    "DeBERTa pruner": "a pruner of Provence's shape, DeBERTa-v3-large",
+    "EXIT": "EXIT's loop, Gemma-2B's shape (one of its 18 layers, times 18)",
+}
+
+
 def write_figures(readme: Path) -> None:
     """Replaces what stands between the marks of the README by the figures at hand."""
     text = readme.read_text(encoding="utf-8")
@@ -45,6 +59,7 @@ def _figures() -> Iterator[str]:
     yield table(header, [[name, *mean[system]] for system, name in _SYSTEMS.items() if system in mean])
     yield "![Evidence kept against words kept, mean over the sets](eval/plots/evidence-mean.png)\n"
     yield from _retrieval()
+    yield from _peers()
     yield from _speed()
 
 
@@ -60,6 +75,19 @@ def _retrieval() -> Iterator[str]:
                 for key, name in _RETRIEVERS.items()
             ],
         )
+
+
+def _peers() -> Iterator[str]:
+    first = find_result("speed")
+    if first is None:
+        return
+    machines = [first, *elsewhere()]
+    yield "How many times as long as ours the peers take for the same passages, in turns in one run on a CPU:\n"
+    rows = [[title, *(each.scores.get(f"{name}: times slower") for each in machines)] for name, title in _PEERS.items()]
+    own = [each.scores.get(f"{OURS}: p50 ms, 20") for each in machines]
+    rows.append(["*ours: milliseconds for 20 passages of 130 words*", *own])
+    yield table(["peer", *(each.details["machine"] for each in machines)], rows)
+    yield "Pruners, `llmlingua` and EXIT have random weights here, which are as fast: see RESULTS.md for each one.\n"
 
 
 def _speed() -> Iterator[str]:

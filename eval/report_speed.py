@@ -59,9 +59,14 @@ def speed_sections(plots: Path) -> Iterator[str]:
     yield from _elsewhere(result)
 
 
+def elsewhere() -> list[Result]:
+    """Returns the results of the same command on other machines."""
+    return [each for name, each in named_results("speed").items() if name != "some"]
+
+
 def _elsewhere(result: Result) -> Iterator[str]:
     """Yields the ratios of the same command on other machines."""
-    others = [each for name, each in named_results("speed").items() if name != "some"]
+    others = elsewhere()
     if not others:
         return
     yield _ELSEWHERE
