@@ -103,7 +103,8 @@ class _Processes:
         try:
             return future.result()
         except BrokenProcessPool:
-            check_starting(lambda: self._submit(_prepare).result(), BrokenProcessPool)
+            reason = "a script that starts a run lacks `if __name__ == '__main__':`; with 1 worker none is started"
+            check_starting(lambda: self._submit(_prepare).result(), BrokenProcessPool, reason)
             return again(inputs, lambda part: self.submit(part).result(), BrokenProcessPool)
 
     def close(self) -> None:
@@ -136,20 +137,20 @@ def again(
         return [*again(inputs[:half], compress, death), *again(inputs[half:], compress, death)]
 
 
-def check_starting(prepare: Callable[[], object], death: type[Exception]) -> None:
+def check_starting(prepare: Callable[[], object], death: type[Exception], reason: str) -> None:
     """Raises `JobError` where processes die without any row, or of the model: no row is to blame for that.
 
     Args:
         prepare: Has one of them make its stage.
         death: What that raises when the process dies.
+        reason: What it may be besides too little memory.
     """
     for _ in range(2):  # the first time, another row that is under way may be what they die of
         with suppress(death):
             prepare()
             return
     raise JobError(
-        "Worker processes end as soon as they start or load the model: there is too little memory, or a "
-        "script that starts a run lacks `if __name__ == '__main__':`; with 1 worker none is started"
+        f"Worker processes end as soon as they start or load the model: there is too little memory, or {reason}"
     )
 
 

@@ -69,7 +69,8 @@ class RayEngine:
                 try:
                     outcomes: list[Outcome] = _got(ray, reference)
                 except died:
-                    check_starting(lambda: _got(ray, next(turns).prepare.remote()), died)
+                    reason = "a library crashes on a node of the cluster; fewer workers need less memory"
+                    check_starting(lambda: _got(ray, next(turns).prepare.remote()), died, reason)
                     return again(inputs, lambda part: _got(ray, submit(part)), died)
                 return outcomes
 

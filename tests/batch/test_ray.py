@@ -117,7 +117,10 @@ def not_there(options, template):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_a_model_that_workers_cannot_make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Actors that die of it, or have no such file, end the job with an error that says so; no row is to blame."""
+    """Actors that die of it, or have no such file, end the job with an error that says so; no row is to blame.
+
+    Nor is a script, as it may be where this machine starts processes of its own.
+    """
     pytest.importorskip("ray")
     (tmp_path / "models_for_ray.py").write_text(TOO_LARGE)
     (tmp_path / "driver").write_text(str(os.getpid()))
@@ -127,5 +130,6 @@ def test_a_model_that_workers_cannot_make(tmp_path: Path, monkeypatch: pytest.Mo
     for function, said in (("too_large", "as soon as they start or load the model"), ("not_there", "not on this node")):
         job = Job(str(tmp_path / "a.jsonl"), Worker(f"models_for_ray:{function}"), query="Which river?")
         store = open_store(job.source, None, job.columns)
-        with pytest.raises(JobError, match=said):
+        with pytest.raises(JobError, match=said) as raised:
             Run(job, store, JobFolder(str(tmp_path / function)), RayEngine(workers=1))()
+        assert "__main__" not in str(raised.value)
