@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
 from itertools import count as counting
 from itertools import islice
 from pathlib import Path
@@ -203,11 +204,11 @@ def compare(names: Sequence[str], texts: Texts, threads: int, seconds: float) ->
 def floor_figures(texts: Texts, threads: int) -> dict[str, float]:
     """Returns the machine's rates, how near the graph alone comes, and what share of the time is spent in it."""
     query, passages = texts.task(3, 40)
-    rates = {kind: matrix_rate(kind, threads) for kind in ("fp32", "torch fp32", "int8")}
+    kinds = ("fp32", "torch fp32", "int8") if find_spec("torch") else ("fp32", "int8")
+    rates = {kind: matrix_rate(kind, threads) for kind in kinds}
     seconds, operations, tokens = graph_seconds(query, passages, threads)
     return {
-        "floor: fp32 GFLOP/s": rates["fp32"] / 1e9,
-        "floor: torch fp32 GFLOP/s": rates["torch fp32"] / 1e9,
+        **{f"floor: {kind} GFLOP/s": rate / 1e9 for kind, rate in rates.items() if kind != "int8"},
         "floor: int8 GOP/s": rates["int8"] / 1e9,
         "floor: passages/s": len(passages) * rates["int8"] / operations,
         "graph: passages/s": len(passages) / seconds,

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from test_extractive_figures import RIVERS
 
-from eval.speed import OURS, Texts, Worker, duel, figures_of, serve, started
+from eval import speed
+from eval.speed import OURS, Texts, Worker, duel, figures_of, floor_figures, serve, started
 from eval.speed_floor import cut_into, exponent, flops, matrix_rate
 from eval.speed_systems import SYSTEMS
 
@@ -125,6 +126,18 @@ def test_matrix_products_are_measured(kind):
         assert 1e8 < matrix_rate(kind, threads=1, seconds=0.03) < 1e14
     finally:
         pytest.importorskip("torch").set_num_threads(threads)
+
+
+@pytest.mark.parametrize("found", [None, "a spec"])
+def test_the_floor_is_measured_without_torch(found, monkeypatch):
+    """Its rate is left out, as its peers are, and what was measured before is not lost."""
+    monkeypatch.setattr(speed, "find_spec", lambda name: found)
+    monkeypatch.setattr(speed, "matrix_rate", lambda kind, threads: 1e9)
+    monkeypatch.setattr(speed, "graph_seconds", lambda query, passages, threads: (1.0, 1e9, 100))
+    monkeypatch.setattr(speed, "_outside_the_graph", lambda texts, threads: 0.1)
+    figures = floor_figures(TEXTS, 1)
+    assert figures["floor: fp32 GFLOP/s"] == figures["floor: int8 GOP/s"] == 1
+    assert ("floor: torch fp32 GFLOP/s" in figures) == bool(found)
 
 
 def test_the_exponent_of_growth():
