@@ -26,8 +26,8 @@ then only roughly so, without the large vocabularies.
 """
 
 _ELSEWHERE = """\
-**Times slower** on other machines, by the same command, and what each machine can do. On processors of AMD torch (with
-MKL) multiplies fp32 at less than half of onnxruntime's rate, which is part of why its peers are further behind there.
+**Times slower** on other machines, by the same command, and what each machine can do. Where torch multiplies at a lower
+rate than onnxruntime, as with MKL on a processor of AMD, its peers are that much further behind.
 """
 
 _FLOOR = """\

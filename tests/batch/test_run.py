@@ -83,6 +83,14 @@ def too_large(options: Any, template: PromptTemplate) -> Stage:
 too_large.needs_query = False  # type: ignore[attr-defined]
 
 
+def broken(options: Any, template: PromptTemplate) -> Stage:
+    """A model whose file is not there."""
+    raise FileNotFoundError("/models/mine")
+
+
+broken.needs_query = False  # type: ignore[attr-defined]
+
+
 def end(worker: Worker) -> None:
     """Ends a process as it starts."""
     del worker
@@ -502,6 +510,14 @@ def test_processes(tmp_path: Path) -> None:
     assert (tally.rows, tally.errors) == (11, 1)
     assert "the process died at this row" in tally.failed[0][1]
     assert values(tmp_path / "three") == values(tmp_path / "one")
+
+
+def test_a_method_that_cannot_be_made(tmp_path: Path) -> None:
+    """Whatever it raises is the job's error, said before anything is written."""
+    source = write(tmp_path / "a.jsonl", TEXTS)
+    with pytest.raises(JobError, match=r"broken' cannot be made: FileNotFoundError: /models/mine"):
+        run(source, tmp_path / "out", worker=Worker(METHOD.replace("shorten", "broken")))
+    assert not (tmp_path / "out").exists()
 
 
 def test_methods() -> None:
