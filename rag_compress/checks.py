@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from numbers import Integral, Real
+from typing import Any, get_args
 
 from rag_compress.errors import InvalidInput
 
@@ -24,6 +25,13 @@ def check_number(name: str, value: object, least: float = -float("inf"), most: f
     """Raises `InvalidInput` unless a value is a number from `least` to `most`; NaN never is."""
     if isinstance(value, bool) or not isinstance(value, Real) or not least <= _float(value) <= most:
         raise InvalidInput(f"{name} must be a number from {least} to {most}, not {value!r:.80}")
+
+
+def check_choice(name: str, value: object, choices: Any) -> None:
+    """Raises `InvalidInput` unless a value is one of those of a `Literal`."""
+    known = get_args(choices)
+    if value not in known:
+        raise InvalidInput(f"{name} must be {', '.join(known[:-1])} or {known[-1]}, not {value!r:.80}")
 
 
 def _float(value: Real) -> float:

@@ -118,8 +118,8 @@ class Context:
             object.__setattr__(self, name, tuple(getattr(self, name)))
         for document in self.documents:
             _check_document(document)
-        if len({document.id for document in self.documents}) < len(self.documents):
-            raise InvalidInput(f"Two documents of a context share the id {first_repeated(self.documents)!r}")
+        if (repeated := first_repeated(self.documents)) is not None:
+            raise InvalidInput(f"Two documents of a context share the id {repeated!r}")
 
     @classmethod
     def whole(cls, query: str, documents: Iterable[Document | str]) -> Context:
@@ -199,11 +199,11 @@ def _check_document(document: object) -> None:
         raise InvalidInput(f"A document must be a Document or a string, not {document!r:.80}")
 
 
-def first_repeated(documents: Sequence[Document]) -> str:
-    """Returns the first id that comes twice; there has to be one."""
+def first_repeated(documents: Sequence[Document]) -> str | None:
+    """Returns the first id that comes twice, `None` if none does."""
     seen: set[str] = set()
     for document in documents:
         if document.id in seen:
             return document.id
         seen.add(document.id)
-    raise AssertionError("no id is repeated")
+    return None

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from rag_compress.checks import check_count
+from rag_compress.checks import check_choice, check_count
 from rag_compress.compressors.chunking import Chunking, density, keywords
 from rag_compress.compressors.drafts import Draft, Part, Written, in_order, uncited
 from rag_compress.compressors.extractive import ExtractiveCompressor, pieces_of
@@ -37,6 +37,8 @@ _ROUNDS = 3
 """How often a text is written at the most."""
 _REPLACED_FROM = 0.25
 """A sentence that shares less with its best source has none: there is nothing to put in its place."""
+
+OnFault = Literal["replace", "drop"]
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ class AbstractiveCompressor(Stage):
     summarizer: Summarizer
     max_tokens: int | None = None
     grounding: Grounding | None = field(default_factory=Grounding)
-    on_fault: Literal["replace", "drop"] = "replace"
+    on_fault: OnFault = "replace"
     keywords: int = 0
     chunking: Chunking = field(default_factory=Chunking)
     fallback: ExtractiveCompressor = field(default_factory=ExtractiveCompressor.default)
@@ -83,8 +85,7 @@ class AbstractiveCompressor(Stage):
         if self.max_tokens is not None:
             check_count("max_tokens", self.max_tokens)
         check_count("keywords", self.keywords)
-        if self.on_fault not in ("replace", "drop"):
-            raise InvalidInput(f"on_fault must be 'replace' or 'drop', not {self.on_fault!r:.80}")
+        check_choice("on_fault", self.on_fault, OnFault)
 
     def __call__(self, batch: Sequence[Context]) -> list[Context]:
         """Returns each context with the summary of its segments.

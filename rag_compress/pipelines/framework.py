@@ -10,12 +10,12 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from os import PathLike, fspath
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rag_compress.checks import check_number
+from rag_compress.checks import check_choice, check_number
 from rag_compress.compressors.extractive import ExtractiveCompressor
 from rag_compress.errors import InvalidInput, ModelError
 from rag_compress.prompts import PromptTemplate, join_segments
@@ -112,12 +112,6 @@ class PieceTemplate(PromptTemplate):
         """Returns the pieces joined."""
         frames = [document.metadata.get(_FRAME, NO_FRAME) for document in context.documents]
         return self.separator.join(p.text.join(frames[p.source]) for p in pieces_of(context, self.per))
-
-
-def check_choice(name: str, value: object, choices: Any) -> None:
-    """Raises `InvalidInput` unless a value is one of a `Literal`'s."""
-    if value not in get_args(choices):
-        raise InvalidInput(f"{name} must be {' or '.join(get_args(choices))}, not {value!r:.80}")
 
 
 @dataclass(frozen=True)

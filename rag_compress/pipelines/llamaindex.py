@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rag_compress.checks import check_choice
 from rag_compress.errors import importing
 from rag_compress.pipelines.framework import (
     KEY,
@@ -25,7 +26,6 @@ from rag_compress.pipelines.framework import (
     Outcome,
     Per,
     Piece,
-    check_choice,
     name_of,
     numbered,
     pieces_of,

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from rag_compress.checks import check_count, check_number
+from rag_compress.checks import check_choice, check_count, check_number
 from rag_compress.errors import InvalidInput
 from rag_compress.models.protocols import Encoder
 from rag_compress.retrievers.bm25 import BM25Retriever
@@ -81,8 +81,7 @@ class FeedbackRetriever(Retriever):
         check_count("feedback", self.feedback, least=1)
         check_count("depth", self.depth, least=1)
         check_number("sparse_weight", self.sparse_weight, 0, 1)
-        if self.interpolate not in ("never", "before", "after", "both"):
-            raise InvalidInput(f"interpolate must be never, before, after or both, not {self.interpolate!r}")
+        check_choice("interpolate", self.interpolate, When)
         if self.interpolate != "never" and self.sparse is None:
             raise InvalidInput(f"interpolate={self.interpolate!r} needs a sparse retriever; 'never' does not")
 

@@ -134,8 +134,8 @@ def check_documents(documents: Iterable[Document | str]) -> tuple[Document, ...]
         InvalidInput: There is none, one is neither a `Document` nor a string, or two share an id.
     """
     checked = as_documents(documents)
-    if len({document.id for document in checked}) < len(checked):
-        raise InvalidInput(f"Two documents share the id {first_repeated(checked)!r}; ids must be unique in an index")
+    if (repeated := first_repeated(checked)) is not None:
+        raise InvalidInput(f"Two documents share the id {repeated!r}; ids must be unique in an index")
     if not checked:
         raise InvalidInput("An index needs at least one document")
     return checked

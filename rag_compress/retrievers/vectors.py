@@ -9,7 +9,8 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from rag_compress.errors import InvalidInput, MissingExtra
+from rag_compress.checks import check_choice
+from rag_compress.errors import MissingExtra
 from rag_compress.retrievers.ranking import Hits, top_k
 
 IndexKind = Literal["auto", "numpy", "flat", "hnsw", "ivfpq"]
@@ -40,8 +41,7 @@ def build_vector_index(vectors: NDArray[np.float32], kind: IndexKind = "auto") -
         InvalidInput: The kind is unknown.
         MissingExtra: The kind needs faiss.
     """
-    if kind not in ("auto", "numpy", "flat", "hnsw", "ivfpq"):
-        raise InvalidInput(f"A vector index must be auto, numpy, flat, hnsw or ivfpq, not {kind!r}")
+    check_choice("A vector index", kind, IndexKind)
     if kind == "numpy":
         return NumPyIndex(vectors)
     try:

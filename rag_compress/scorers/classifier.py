@@ -10,12 +10,11 @@ from hashlib import blake2b
 from importlib.util import find_spec
 from itertools import groupby
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rag_compress.checks import check_count
+from rag_compress.checks import check_choice, check_count
 from rag_compress.errors import InvalidInput
 from rag_compress.models.engines import Device, Engine, Output, load_engine
 from rag_compress.models.onnx import open_session
@@ -58,8 +57,7 @@ class ClassifierScorer:
         check_count("memory", self.memory)
         if self.workers is not None:
             check_count("workers", self.workers, 1)
-        if self.device not in get_args(Device):
-            raise InvalidInput(f"device must be {', '.join(get_args(Device))}, not {self.device!r:.80}")
+        check_choice("device", self.device, Device)
 
     @classmethod
     def is_available(cls) -> bool:
