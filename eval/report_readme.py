@@ -9,7 +9,7 @@ from pathlib import Path
 from eval.extractive import SHARES
 from eval.markdown import table
 from eval.report_extractive import evidence_curves, mean_curves
-from eval.report_speed import elsewhere
+from eval.report_speed import speed_results
 from eval.results import find_result
 from eval.speed_systems import OURS
 
@@ -78,10 +78,9 @@ def _retrieval() -> Iterator[str]:
 
 
 def _peers() -> Iterator[str]:
-    first = find_result("speed")
-    if first is None:
+    machines = speed_results()
+    if not machines:
         return
-    machines = [first, *elsewhere()]
     yield "How many times as long as ours the peers take for the same passages, in turns in one run on a CPU:\n"
     rows = [[title, *(each.scores.get(f"{name}: times slower") for each in machines)] for name, title in _PEERS.items()]
     own = [each.scores.get(f"{OURS}: p50 ms, 20") for each in machines]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from eval.extractive import SHARES, TESTED
@@ -10,7 +10,7 @@ from eval.markdown import table
 from eval.plots import plot_speed
 from eval.report_extractive import evidence_curves, mean_curves
 from eval.results import Result, find_result, named_results
-from eval.speed import COUNTS
+from eval.speed import COUNTS, SOME
 from eval.speed_systems import OURS, SYSTEMS
 
 _SPEED = """\
@@ -39,9 +39,10 @@ The floor is the highest rate of the model's matrix products in onnxruntime on t
 
 def speed_sections(plots: Path) -> Iterator[str]:
     """Yields the comparison with the peers, and draws its plot."""
-    result = find_result("speed")
-    if result is None:
+    results = speed_results()
+    if not results:
         return
+    result, *others = results
     s, d = result.scores, result.details
     yield _SPEED.format(machine=d["machine"], threads=d["threads"], words=d["words a passage"])
     columns = [f"{p} ms, {count}" for count in COUNTS for p in ("p50", "p95")]
@@ -56,25 +57,24 @@ def speed_sections(plots: Path) -> Iterator[str]:
     plot_speed(_rates(result), _qualities(), plots / "speed-quality.png")
     yield "![Passages a second against evidence kept](plots/speed-quality.png)\n"
     yield from _floor(result)
-    yield from _elsewhere(result)
+    if others:
+        yield from _machines(results)
 
 
-def elsewhere() -> list[Result]:
-    """Returns the results of the same command on other machines."""
-    return [each for name, each in named_results("speed").items() if name != "some"]
+def speed_results() -> list[Result]:
+    """Returns the results of the comparison, other machines' behind the first; none where it has not run."""
+    first = find_result("speed")
+    others = [each for name, each in named_results("speed").items() if name != SOME]
+    return [first, *others] if first else []
 
 
-def _elsewhere(result: Result) -> Iterator[str]:
-    """Yields the ratios of the same command on other machines."""
-    others = elsewhere()
-    if not others:
-        return
+def _machines(results: Sequence[Result]) -> Iterator[str]:
+    """Yields the ratios, and what else tells machines apart, side by side."""
     yield _ELSEWHERE
-    machines = [result, *others]
     rows = [
-        [name, *(each.scores.get(key) for each in machines)]
+        [name, *(each.scores.get(key) for each in results)]
         for name, key in [
-            *((name, f"{name}: times slower") for name in result.details["systems"] if name != OURS),
+            *((name, f"{name}: times slower") for name in results[0].details["systems"] if name != OURS),
             ("share of the int8 floor, %", "graph: share of the int8 floor"),
             ("outside the graph, %", "outside the graph"),
             ("ours: p50 ms, 20 passages", f"{OURS}: p50 ms, 20"),
@@ -82,7 +82,7 @@ def _elsewhere(result: Result) -> Iterator[str]:
             ("fp32 products in onnxruntime, GFLOP/s", "floor: fp32 GFLOP/s"),
         ]
     ]
-    yield table(["", *(each.details["machine"] for each in machines)], rows)
+    yield table(["", *(each.details["machine"] for each in results)], rows)
 
 
 def _floor(result: Result) -> Iterator[str]:

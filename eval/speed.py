@@ -33,6 +33,8 @@ from eval.speed_floor import exponent, graph_seconds, matrix_rate, scaling
 from eval.speed_systems import OURS, SYSTEMS, Run, tokens_in
 
 COUNTS = (5, 20, 100)
+SOME = "some"
+"""The name of a result of only some systems."""
 WORDS = 130
 _LEAST, _MOST = 3, 30
 """Runs of one system with one number of passages."""
@@ -257,7 +259,7 @@ def main(
         "not measured": failed,
     }
     command = "python -m eval.speed" + (f" --only '{only}'" if only else "") + (f" --name {name}" if name else "")
-    name = name or ("some" if only else "")
+    name = name or (SOME if only else "")
     file = Result(command, figures, details).write(f"speed-{name}" if name else "speed")
     Console().print(file.name, figures, details)
 

@@ -121,11 +121,12 @@ def test_operations_of_a_pass():
 def test_matrix_products_are_measured(kind):
     """All run, at a rate that no machine is below and none above."""
     pytest.importorskip("onnx")
-    threads = pytest.importorskip("torch").get_num_threads()
+    torch = pytest.importorskip("torch")
+    threads = torch.get_num_threads()
     try:
         assert 1e8 < matrix_rate(kind, threads=1, seconds=0.03) < 1e14
     finally:
-        pytest.importorskip("torch").set_num_threads(threads)
+        torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize("found", [None, "a spec"])
