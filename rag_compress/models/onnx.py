@@ -96,6 +96,7 @@ def runtime(provider: str = "CPUExecutionProvider") -> Any:
 @lru_cache(maxsize=1)
 def _load_cuda(onnxruntime: Any) -> None:
     """Loads CUDA and cuDNN as pip installs them (torch does, too): onnxruntime does not look there unasked."""
-    if hasattr(onnxruntime, "preload_dlls"):  # from 1.21 on
+    # From 1.21 on; the CPU's package has it, too, and some versions of it print a warning at every call.
+    if getattr(onnxruntime, "cuda_version", "") and hasattr(onnxruntime, "preload_dlls"):
         with redirect_stdout(sys.stderr):  # it prints what it misses
             onnxruntime.preload_dlls()

@@ -187,6 +187,11 @@ def test_cuda_libraries_are_looked_for_where_pip_puts_them(
         sys.stdout.write("Failed to load libcudnn.so.9")
 
     monkeypatch.setattr("onnxruntime.preload_dlls", preload, raising=False)
+    monkeypatch.setattr("onnxruntime.cuda_version", "", raising=False)
+    onnx._load_cuda.cache_clear()
+    onnx.runtime(CUDA)
+    assert not called, "the CPU's package has nothing to load, and says so"
+    monkeypatch.setattr("onnxruntime.cuda_version", "12.8")
     onnx._load_cuda.cache_clear()
     onnx.runtime()
     assert not called
