@@ -53,6 +53,7 @@ def load_engine(folder: Path, device: Device, workers: int | None = None) -> Eng
     Raises:
         InvalidInput: `cuda` was asked for and does not work here.
         MissingExtra: onnxruntime is not installed.
+        ModelError: As `InvalidInput`, but found by trying; or the model cannot be run.
     """
     path = folder / "model.int8.onnx"
     if device == "cuda":
@@ -161,6 +162,7 @@ class BatchEngine:
         opened = partial(new_session, batched_graph(path), provider=provider, settings=settings)
         self._session = _threads(1).submit(opened).result()
         self._buffers: dict[tuple[int, int], _Buffers] = {}
+        self.run([Window([0], [0], 0, 0, 1)])  # a GPU that the graph was not built for is found by a run, not before
 
     def run(self, windows: Sequence[Window]) -> list[Output]:
         """Returns each window's outputs."""

@@ -109,6 +109,22 @@ def test_a_gpu_that_does_not_work(
     load_engine.cache_clear()
 
 
+def test_a_gpu_that_cannot_run_the_graph(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU that onnxruntime has no kernels for opens the graph, but is not named as what runs it."""
+
+    def no_kernel(*_: object) -> None:
+        raise RuntimeError("CUDA error cudaErrorNoKernelImageForDevice:no kernel image is available")
+
+    monkeypatch.setattr(engines._Buffers, "run", no_kernel)
+    monkeypatch.setattr(engines, "has_provider", lambda provider: True)
+    monkeypatch.setattr(engines, "BatchEngine", lambda graph, provider: BatchEngine(graph, CPU))
+    load_engine.cache_clear()
+    assert isinstance(load_engine(path.parent, "auto"), WindowEngine)
+    with pytest.raises(ModelError, match="no kernel image"):
+        load_engine(path.parent, "cuda")
+    load_engine.cache_clear()
+
+
 class _OutOfMemory:
     provider = CUDA
 
