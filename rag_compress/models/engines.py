@@ -184,7 +184,10 @@ class BatchEngine:
             tokens, passages = self._buffers[shape].run(windows)
         except Exception as error:  # onnxruntime's errors have no common type of their own
             raise ModelError(f"The classifier failed on a batch of {shape}: {error}") from error
-        return [(tokens[row, : len(window.ids)].copy(), float(passages[row])) for row, window in enumerate(windows)]
+        outputs = [(tokens[row, : len(window.ids)].copy(), float(passages[row])) for row, window in enumerate(windows)]
+        if not all(np.isfinite(values).all() and np.isfinite(passage) for values, passage in outputs):
+            raise ModelError("The classifier's values do not fit into fp16: run it with device='cpu'")
+        return outputs
 
 
 class _Buffers:

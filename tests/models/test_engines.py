@@ -170,6 +170,20 @@ def test_everything_that_fails_on_a_gpu_is_typed(path: Path, monkeypatch: pytest
     assert _same(FallbackEngine(first, second).run(windows()), second.run(windows()))
 
 
+def test_values_too_large_for_half_precision(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What overflows is an error, so that the CPU takes over, and not a passage that seems to help nobody."""
+    first, second, run = BatchEngine(path, CPU), WindowEngine(path), engines._Buffers.run
+
+    def overflowing(buffers: engines._Buffers, batch: Sequence[Window]) -> tuple[np.ndarray, np.ndarray]:
+        tokens, passages = run(buffers, batch)
+        return np.full_like(tokens, np.nan), passages
+
+    monkeypatch.setattr(engines._Buffers, "run", overflowing)
+    with pytest.raises(ModelError, match="fp16"):
+        first.run(windows())
+    assert _same(FallbackEngine(first, second).run(windows()), second.run(windows()))
+
+
 def test_batches_run_on_one_thread(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whichever engine is asked, and from wherever: CUDA graphs belong to the thread that captured them."""
     seen: set[int] = set()
