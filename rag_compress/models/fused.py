@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rag_compress.errors import ModelError, importing
+from rag_compress.errors import InvalidInput, ModelError, importing
 
 with importing("onnx", "export", "Writing ONNX graphs"):
     import onnx
@@ -73,9 +73,15 @@ def batched_graph(small: Path, dtype: type[np.floating[Any]] = np.float16) -> by
     what stands after a window's length is padding. No operator needs the CPU, so that a GPU can capture a run whole.
 
     Raises:
-        ModelError: The file is another graph.
+        InvalidInput: There is no such file.
+        ModelError: The file is another graph, or none.
     """
-    model = onnx.load(small)
+    if not small.is_file():
+        raise InvalidInput(f"There is no model file {small}")
+    try:
+        model = onnx.load(small)
+    except Exception as error:  # protobuf's own
+        raise ModelError(f"onnx cannot read {small}: {error}") from error
     facts = {entry.key: entry.value for entry in model.metadata_props}
     if "layers" not in facts:
         raise ModelError(

@@ -265,6 +265,16 @@ def test_another_graph_is_not_batched(tmp_path: Path) -> None:
         batched_graph(tmp_path / "model.onnx")
 
 
+def test_no_graph_to_batch(tmp_path: Path) -> None:
+    """A file that is missing or broken is named, on a GPU as on a CPU."""
+    (tmp_path / "broken.onnx").write_bytes(b"# no graph")
+    for engine in (BatchEngine, WindowEngine):
+        with pytest.raises(InvalidInput, match=r"no model file .*missing\.onnx"):
+            engine(tmp_path / "missing.onnx")
+        with pytest.raises(ModelError, match=r"broken\.onnx"):
+            engine(tmp_path / "broken.onnx")
+
+
 def _in_child(path: Path, queue: multiprocessing.Queue[int]) -> None:
     queue.put(len(WindowEngine(path, workers=2).run(windows(4))))
 
