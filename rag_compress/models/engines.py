@@ -158,7 +158,8 @@ class BatchEngine:
         self.provider = provider
         from rag_compress.models.fused import batched_graph  # needs onnx, which the CPU does without
 
-        settings = {"enable_cuda_graph": "1"} if provider == CUDA else {}
+        # Unless it is strict, SkipLayerNormalization adds squares up in fp16 (onnxruntime 1.24 does).
+        settings = {"enable_cuda_graph": "1", "enable_skip_layer_norm_strict_mode": "1"} if provider == CUDA else {}
         opened = partial(new_session, batched_graph(path), provider=provider, settings=settings)
         self._session = _threads(1).submit(opened).result()
         self._buffers: dict[tuple[int, int], _Buffers] = {}

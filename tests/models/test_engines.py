@@ -206,6 +206,20 @@ def test_batches_run_on_one_thread(path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert all(_same(outputs[0], each) for each in outputs)
 
 
+def test_layers_are_normalized_in_single_precision(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a GPU too: squares summed up in fp16 lose digits, and those of large values are infinite."""
+    seen: dict[str, str] = {}
+
+    def opened(graph: bytes, provider: str, settings: dict[str, str]) -> Any:
+        seen.update(settings)
+        raise ModelError(f"no {provider} here")
+
+    monkeypatch.setattr(engines, "new_session", opened)
+    with pytest.raises(ModelError, match="no CUDA"):
+        BatchEngine(path)
+    assert seen == {"enable_cuda_graph": "1", "enable_skip_layer_norm_strict_mode": "1"}
+
+
 def test_cuda_libraries_are_looked_for_where_pip_puts_them(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
