@@ -73,6 +73,7 @@ class FallbackEngine:
 
     def __init__(self, first: Engine, second: Engine) -> None:
         self._engine, self._second = first, second
+        self._first = first  # kept: freeing graphs that were captured on a GPU that failed ends the whole process
 
     @property
     def provider(self) -> str:

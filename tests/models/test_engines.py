@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import multiprocessing
 import sys
 import threading
+import weakref
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -140,6 +142,18 @@ def test_a_gpu_that_fails_later(path: Path, caplog: pytest.LogCaptureFixture) ->
         assert _same(engine.run(windows()), WindowEngine(path).run(windows()))
     assert "out of memory" in caplog.text
     assert engine.provider == CPU
+
+
+def test_a_gpu_that_failed_is_not_freed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its session would throw in a destructor, and end the process that has just been saved."""
+    monkeypatch.setattr(engines._LOG, "disabled", True)  # a record would keep the engine, too
+    failing = _OutOfMemory()
+    kept = weakref.ref(failing)
+    engine = FallbackEngine(failing, WindowEngine(path))
+    del failing
+    engine.run(windows())
+    gc.collect()
+    assert kept() is not None
 
 
 def test_two_threads_on_a_gpu_that_fails(path: Path) -> None:
