@@ -3,7 +3,8 @@
 One object a line: `query`, and `contexts` with `text`, `title`, `sentences` (`[[start, end], ...]`, character offsets),
 `evidence` (indices of the sentences that support the answer; `null`: not labelled; `[]`: none), `gold` (whether the
 passage holds the answer; `null`: not known) and optionally `teacher` (a probability for each sentence) or
-`teacher_logits` (any numbers, higher for better sentences).
+`teacher_logits` (any numbers, higher for better sentences). Without `evidence`, `sentences` may be missing: the passage
+is one.
 """
 
 from __future__ import annotations
@@ -186,9 +187,11 @@ class Mixture:
 
 def _labelled(context: Mapping[str, Any]) -> LabelledPassage:
     text = _text(context, "text")
-    sentences = [_span(pair, text) for pair in context["sentences"] or [[0, len(text)]]]
+    labelled = context.get("evidence") is not None
+    pairs = context["sentences"] if labelled else context.get("sentences")
+    sentences = [_span(pair, text) for pair in pairs or [[0, len(text)]]]
     labels: NDArray[np.float32] | None = None
-    if context.get("evidence") is not None:
+    if labelled:
         labels = np.zeros(len(sentences), np.float32)
         labels[_places(context["evidence"], len(sentences))] = 1.0
     teacher = _numbers(context, "teacher", len(sentences))

@@ -27,6 +27,16 @@ def test_labels(tmp_path: Path) -> None:
     assert [list(labels) for labels in (first, second, third)] == [[0, 1], [0], [0]]  # type: ignore[arg-type]
 
 
+def test_a_passage_without_sentences(tmp_path: Path) -> None:
+    """It is one sentence where it is not labelled; evidence without sentences is an error."""
+    line = {"query": "q", "contexts": [{"text": "a. b.", "gold": True}]}
+    (found,) = read_examples(write_examples(tmp_path / "x.jsonl", [line]))
+    assert found.passages[0].passage.sentences == [(0, 5)]
+    line["contexts"][0]["evidence"] = [0]  # type: ignore[index]
+    with pytest.raises(DocumentError, match="sentences"):
+        list(read_examples(write_examples(tmp_path / "x.jsonl", [line])))
+
+
 def test_teacher_scores(tmp_path: Path) -> None:
     """A teacher's probabilities are the labels, or half of them when there is evidence too."""
     alone = example("q", "a. b.", evidence=[None], teacher=[0.2, 0.6], gold=True)

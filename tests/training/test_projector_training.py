@@ -165,6 +165,15 @@ def test_a_question_about_templates(tmp_path: Path) -> None:
     assert train(options(tmp_path, data=(data,), pretrain_steps=0, tune_steps=1)).is_dir()
 
 
+def test_the_fields_that_it_needs(tmp_path: Path) -> None:
+    """Sentences and evidence may be missing."""
+    lines = [
+        line | {"contexts": [{k: c[k] for k in ("text", "title", "gold")} for c in line["contexts"]]} for line in LINES
+    ]
+    data = str(write_lines(tmp_path / "bare.jsonl", lines))
+    assert train(options(tmp_path, data=(data,), pretrain_steps=1, tune_steps=1)).is_dir()
+
+
 def test_accumulation(tmp_path: Path) -> None:
     """Two passes of one update draw what is drawn next, not the same again."""
     log = (train(options(tmp_path, accumulate=2, distillation=0.0)) / "log.jsonl").read_text()
