@@ -66,6 +66,7 @@ class ProjectorConfig:
         llm: The name or folder of the LLM.
         encoder_probe: The vector of a probe text; none: nothing to compare with.
         llm_probe: One row of the LLM's input embeddings; none: nothing to compare with.
+        chat: Whether the LLM reads prompts through its chat template.
     """
 
     dim: int
@@ -79,6 +80,7 @@ class ProjectorConfig:
     llm: str = ""
     encoder_probe: tuple[float, ...] = field(default=(), repr=False)
     llm_probe: tuple[float, ...] = field(default=(), repr=False)
+    chat: bool = True
 
 
 @dataclass(frozen=True, eq=False)

@@ -79,7 +79,7 @@ class SoftPromptLLM:
     @classmethod
     def for_projector(cls, projector: MlpProjector, device: str | None = None) -> SoftPromptLLM:
         """Returns the LLM that a projector's config names, after checking that it is the one trained for."""
-        llm = cls.load(projector.config.llm, device)
+        llm = cls.load(projector.config.llm, device, chat=projector.config.chat)
         projector.check_llm(llm.model.get_input_embeddings())
         return llm
 
@@ -93,7 +93,7 @@ class SoftPromptLLM:
         if self.chat:
             if not self.tokenizer.chat_template:
                 raise InvalidInput(
-                    "The LLM's tokenizer has no chat template: pass chat=False to give prompts as they are"
+                    "The LLM's tokenizer has no chat template: pass chat=False (--no-chat) to give prompts as they are"
                 )
             turn = [{"role": "user", "content": text}]
             text = self.tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)

@@ -361,6 +361,7 @@ class _Run(TrainingRun):
             llm=str(options.llm),
             encoder_probe=tuple(encoder.encode([PROBE])[0].tolist()),
             llm_probe=tuple(llm_probe(self.llm.model.get_input_embeddings())),
+            chat=options.chat,
         )
 
 

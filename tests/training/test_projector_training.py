@@ -165,6 +165,16 @@ def test_a_question_about_templates(tmp_path: Path) -> None:
     assert train(options(tmp_path, data=(data,), pretrain_steps=0, tune_steps=1)).is_dir()
 
 
+def test_an_llm_without_a_chat_template(tmp_path: Path) -> None:
+    """What was trained without a chat template is read without one."""
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    folder = train(options(tmp_path, llm=write_llama(plain, chat=False), chat=False))
+    loaded = MlpProjector.from_folder(folder)
+    context = ProjectorCompressor(loaded, loaded.encoder()).compress("which river?", ["the loire is in france"])
+    assert len(SoftPromptLLM.for_projector(loaded).generate([XRAG.format(context)], max_new_tokens=3)) == 1
+
+
 def test_the_fields_that_it_needs(tmp_path: Path) -> None:
     """Sentences and evidence may be missing."""
     lines = [
