@@ -143,6 +143,8 @@ class _Run(TrainingRun):
 
     def __init__(self, options: ProjectorTraining) -> None:
         super().__init__(options.out, options.device)
+        for path in (*options.data, *options.dev):
+            Source(path).check()  # before an LLM is fetched and loaded
         torch.manual_seed(options.seed)
         self.options = options
         dtype = torch.bfloat16 if options.device.startswith("cuda") else torch.float32

@@ -97,6 +97,8 @@ class _Run(TrainingRun):
 
     def __init__(self, options: SummarizerTraining) -> None:
         super().__init__(options.out, options.device)
+        for path in (*options.data, *options.dev):
+            list(read_candidates(path))  # before a model is fetched and loaded
         torch.manual_seed(options.seed)
         self.options = options
         self.network, self.tokenizer = seq2seq_model(options.model, copying=options.copying)

@@ -184,6 +184,13 @@ def test_the_fields_that_it_needs(tmp_path: Path) -> None:
     assert train(options(tmp_path, data=(data,), pretrain_steps=1, tune_steps=1)).is_dir()
 
 
+def test_data_before_the_model(tmp_path: Path) -> None:
+    """Data that cannot be read are an error before the LLM is fetched."""
+    for changes in ({"data": ("absent.jsonl",)}, {"dev": ("absent.jsonl",)}):
+        with pytest.raises(InvalidInput, match=r"absent\.jsonl"):
+            train(options(tmp_path, llm="absent-llm", **changes))
+
+
 def test_accumulation(tmp_path: Path) -> None:
     """Two passes of one update draw what is drawn next, not the same again."""
     log = (train(options(tmp_path, accumulate=2, distillation=0.0)) / "log.jsonl").read_text()

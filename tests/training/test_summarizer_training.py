@@ -85,6 +85,13 @@ def test_a_reader_that_cannot_be_copied(tmp_path: Path) -> None:
     assert "| learned as empty | 8 |" in (folder / "README.md").read_text()
 
 
+def test_data_before_the_model(tmp_path: Path) -> None:
+    """Data that cannot be read are an error before the model is fetched."""
+    for changes in ({"data": ("absent.jsonl",)}, {"dev": ("absent.jsonl",)}):
+        with pytest.raises(InvalidInput, match=r"absent\.jsonl"):
+            train(replace(options(tmp_path, model="absent-model"), **changes))
+
+
 def test_what_is_left_out(tmp_path: Path) -> None:
     """Examples that are too long are counted, never cut; with none left there is nothing to train."""
     with pytest.raises(InvalidInput, match=r"nothing to learn from.*too many tokens"):
