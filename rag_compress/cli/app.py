@@ -30,8 +30,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="The smallest prompt that still holds the answer. Data go to stdout, all else to stderr.",
     epilog=(
-        "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done but documents were skipped or rows failed, "
-        "4 refused: a job with other settings, 5 stopped: too many rows failed, 130 interrupted."
+        "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done, but documents were skipped or rows failed or are "
+        "missing, 4 refused: a job with other settings, 5 stopped: too many rows failed, 130 interrupted."
     ),
 )
 
@@ -109,7 +109,13 @@ def compress(
     k: K = 10,
     max_tokens: MaxTokens = None,
     max_ratio: Annotated[float | None, typer.Option(help="The same, as a share of the documents (0 to 1).")] = None,
-    threshold: Annotated[float | None, typer.Option(help="Keep sentences that score at least this.")] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            help="Keep sentences that score at least this.",
+            show_default="0.02 with classifier and ensemble, 0.05 with lexical",
+        ),
+    ] = None,
     gate: Annotated[
         float | None, typer.Option(help="Keep nothing unless the best sentence scores at least this.")
     ] = None,

@@ -34,7 +34,8 @@ def run(
         str | None,
         typer.Option(
             help="extractive (the best at hand), classifier, lexical, biencoder, ensemble, summary, "
-            "abstractive, or module:function of your own."
+            "abstractive, or module:function of your own.",
+            show_default="extractive",
         ),
     ] = None,
     threshold: Annotated[float | None, typer.Option(help="Keep what scores at least this.")] = None,
@@ -51,11 +52,15 @@ def run(
     yes: Annotated[bool, typer.Option("--yes", help="Do overwrite the originals.")] = False,
     config: Annotated[Path | None, typer.Option(help="A TOML file with these settings; flags overrule it.")] = None,
     engine: Annotated[str, typer.Option(help="local or ray.")] = "local",
-    workers: Annotated[int | None, typer.Option(help="Processes.", show_default="as many as there are cores")] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes.", show_default="one for each core, or one that uses all")
+    ] = None,
     gpus: Annotated[float, typer.Option(help="GPUs of each worker of --engine ray.")] = 0,
     address: Annotated[str | None, typer.Option(help="The Ray cluster; by default this machine.")] = None,
     shard: Annotated[str, typer.Option(help="Do only part i of every n, as i/n; others do the rest.")] = "0/1",
-    part_rows: Annotated[int | None, typer.Option(help="Rows that are finished in one step.")] = None,
+    part_rows: Annotated[
+        int | None, typer.Option(help="Rows that are finished in one step.", show_default="1000; 64 with a summarizer")
+    ] = None,
     restart: Annotated[
         bool, typer.Option("--restart/--resume", help="Start anew, or go on where the last run ended.")
     ] = False,
