@@ -345,6 +345,8 @@ class JobFolder:
     def _writing(self) -> Iterator[None]:
         try:
             yield
+        except (FileExistsError, NotADirectoryError) as error:
+            raise JobError(f"{self.address} is no folder: choose another place for the results") from error
         except OSError as error:
             reason = error.strerror or error
             raise JobError(

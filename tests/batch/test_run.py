@@ -176,6 +176,8 @@ def test_a_changed_job_is_refused(tmp_path: Path) -> None:
     assert len(list(out.glob("part-*"))) == 3
     with pytest.raises(JobError, match="holds no job"):
         run(source, tmp_path)
+    with pytest.raises(JobError, match="no folder"):
+        run(source, source)
     with pytest.raises(JobError, match="another process"), JobFolder(str(out)).locked():
         run(source, out, rows=4)
 
