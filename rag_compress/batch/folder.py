@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 from rag_compress.errors import JobError
 from rag_compress.stores.files import as_os_errors, filesystem, is_remote
+from rag_compress.stores.protocol import without_password
 from rag_compress.whole import written_whole
 
 _JOB = "_job"
@@ -128,13 +129,13 @@ class JobFolder:
     """A job's folder.
 
     Attributes:
-        address: A path or a URL.
+        address: A path or a URL, without its password.
         shard: Which share of the parts this process writes, and of how many; names its scratch file and its lock.
     """
 
     def __init__(self, address: str, shard: tuple[int, int] = (0, 1)) -> None:
         plain = address.rstrip("/")
-        self.address = plain if plain and is_remote(plain) == is_remote(address) else address
+        self.address = without_password(plain if plain and is_remote(plain) == is_remote(address) else address)
         self._files: Files = RemoteFiles(address) if is_remote(address) else LocalFiles(address)
         self._name = f"{shard[0]}-of-{shard[1]}"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -15,11 +14,10 @@ from rag_compress.batch.methods import find_method, hash_of_files
 from rag_compress.batch.worker import Worker
 from rag_compress.checks import check_count
 from rag_compress.errors import ChangedJob, InvalidInput
-from rag_compress.stores.protocol import Columns, WriteMode
+from rag_compress.stores.protocol import Columns, WriteMode, without_password
 from rag_compress.tokens import tokenizer_file
 
 _FORMAT = 1
-_PASSWORD = re.compile(r"(?<=://)([^/@:]*):[^/]*(?=@)|(?<=[?&]password=)[^&]*")
 
 
 @dataclass(frozen=True)
@@ -67,7 +65,7 @@ class Job:
         return {
             "format": _FORMAT,
             "version": rag_compress.__version__,
-            "source": _PASSWORD.sub(lambda match: match[1] or "", self.source),
+            "source": without_password(self.source),
             "table": self.table,
             "columns": asdict(self.columns),
             "query": self.query,

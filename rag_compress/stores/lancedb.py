@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rag_compress.errors import StoreError, importing
+from rag_compress.errors import importing
 from rag_compress.stores.parquet import arrow
 from rag_compress.stores.protocol import Columns, Derived, Part, Row, reporting, split
 from rag_compress.stores.table import as_row, as_text, bad_id, check_columns, check_table
@@ -89,10 +89,9 @@ class LanceDb:
         table.merge_insert(self.columns.id).when_matched_update_all().execute(pa.table(columns))
 
     def _open(self) -> Any:
-        try:
+        where = f"{self.address}: the table {self.table!r} cannot be opened"
+        with reporting(where, ValueError, RuntimeError, OSError):
             return _lancedb().connect(self.address).open_table(self.table)
-        except (FileNotFoundError, ValueError, RuntimeError, OSError) as error:
-            raise StoreError(f"{self.address}: the table {self.table!r} cannot be opened: {error}") from error
 
 
 def _lancedb() -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 
 from rag_compress.errors import StoreError, importing
 from rag_compress.stores.files import is_remote
-from rag_compress.stores.protocol import Columns, Derived, Part, Row, reporting, split
+from rag_compress.stores.protocol import Columns, Derived, Part, Row, reporting, split, without_password
 from rag_compress.stores.table import as_row, check_table
 
 
@@ -44,7 +44,7 @@ class Qdrant:
 
     def count(self) -> int:
         """Returns the number of points."""
-        with closing(self._open()) as client:
+        with closing(self._open()) as client, reporting(self.address, Exception):
             return int(client.count(self.table).count)
 
     def update(self, rows: Sequence[tuple[Row, Derived]], *, replace: bool) -> None:
@@ -75,18 +75,13 @@ class Qdrant:
         return as_row({**(point.payload or {}), self.columns.id: point.id}, self.columns)
 
     def _open(self) -> Any:
+        place = {"url" if is_remote(self.address) else "path": self.address}
         client = _qdrant()
-        try:
-            opened = (
-                client.QdrantClient(url=self.address)
-                if is_remote(self.address)
-                else client.QdrantClient(path=self.address)
-            )
+        with reporting(self.address, Exception):
+            opened = client.QdrantClient(**place)
             if not opened.collection_exists(self.table):
                 opened.close()
-                raise StoreError(f"{self.address}: there is no collection {self.table!r}")
-        except (RuntimeError, OSError, ValueError) as error:
-            raise StoreError(f"{self.address}: {error}") from error
+                raise StoreError(without_password(f"{self.address}: there is no collection {self.table!r}"))
         return opened
 
 

@@ -65,3 +65,19 @@ def test_what_is_not_there() -> None:
         open_store("memory://bucket/absent.jsonl", None, Columns())
     with pytest.raises(InvalidInput, match="nonsense"):
         open_store("nonsense://bucket/docs.jsonl", None, Columns())
+
+
+@pytest.mark.filterwarnings("ignore:Failed to obtain server version")
+@pytest.mark.parametrize("scheme", ["qdrant:http", "chroma:http", "ftp", "nonsense"])
+def test_no_password_is_shown(scheme: str) -> None:
+    """A server that cannot be reached, and a kind of URL that nobody knows, are typed errors without the password."""
+    table = None
+    if ":" in scheme:
+        pytest.importorskip({"qdrant": "qdrant_client", "chroma": "chromadb"}[scheme.partition(":")[0]])
+        table = "docs"
+    pytest.importorskip("fsspec")
+    address = f"{scheme}://me:se@cret@localhost:1/docs.jsonl"
+    with pytest.raises((StoreError, InvalidInput), match="//me@localhost:1") as caught:
+        list(open_store(address, table, Columns()).parts(1))
+    assert "cret" not in str(caught.value)
+    assert JobFolder("memory://me:secret@bucket/out").address == "memory://me@bucket/out"
