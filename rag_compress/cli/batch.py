@@ -27,8 +27,9 @@ from rag_compress.batch.report import render_report
 from rag_compress.batch.run import Progress, Run
 from rag_compress.batch.tally import Tally
 from rag_compress.batch.worker import Worker
+from rag_compress.checks import check_count
 from rag_compress.cli import FAILED, SKIPPED
-from rag_compress.cli.view import stderr, stdout, to_json
+from rag_compress.cli.view import counted, stderr, stdout, to_json, visible
 from rag_compress.errors import InvalidInput, JobError, TooManyErrors
 from rag_compress.stores import absolute, open_store
 from rag_compress.stores.files import compressing
@@ -74,6 +75,8 @@ class Settings:
         names = {"text": self.text_col, "id": self.id_col, "title": self.title_col, "query": self.query_col}
         columns = Columns(**{k: v for k, v in {**names, "out": self.out_col}.items() if v is not None})
         worker = Worker(resolve(self.method or "extractive"), dict(options), self.tokenizer)
+        if self.part_rows is not None:
+            check_count("part_rows", self.part_rows, least=1)
         mode = choice(WriteMode, self.write_mode or WriteMode.column.value)
         return Job(source, worker, columns, self.query, self.table, mode, self.part_rows)
 
@@ -153,7 +156,7 @@ def show_status(out: str, *, as_json: bool) -> None:
     stdout.print("finished" if finished else "not finished: run the same command again to go on")
     _show(tally, {}, stdout)
     for row, error in tally.failed:
-        stdout.print(f"{row}: {error}", markup=False)
+        stdout.print(visible(f"{row}: {error}"), markup=False)
 
 
 def verify_job(out: str, source: str | None) -> None:
@@ -163,7 +166,7 @@ def verify_job(out: str, source: str | None) -> None:
         problems += 1
         stdout.print(problem, markup=False)
     if problems:
-        stderr.print(f"[bold red]{problems} problems[/]: run the job again, or with --restart")
+        stderr.print(f"[bold red]{counted(problems, 'problem')}[/]: run the job again, or with --restart")
         sys.exit(FAILED)
     stderr.print("all parts are there and as they were written", style="green")
 
@@ -184,7 +187,7 @@ def export_results(out: str, target: str, source: str | None) -> None:
     if missing:
         stderr.print(f"only what is finished was written: {'; '.join(missing)}", style="yellow", markup=False)
     if failed := whole_tally(folder).errors:
-        stderr.print(f"{failed} rows failed and have no result: see `rag-compress status`", style="yellow")
+        stderr.print(f"{counted(failed, 'row')} failed, without a result: see `rag-compress status`", style="yellow")
     if missing or failed:
         sys.exit(SKIPPED)
 
@@ -206,14 +209,15 @@ def _merged(
     """Returns the settings and options of the file, overruled by the flags."""
     read = _read_config(config) if config is not None else {}
     file_options = read.pop("options", {})
-    try:
-        settings = Settings(**{**read, **{name: value for name, value in given.items() if value is not None}})
-    except TypeError as error:
+    if unknown := read.keys() - Settings.__dataclass_fields__:
         known = ", ".join(Settings.__dataclass_fields__)
-        raise InvalidInput(f"{config}: {error}; it may have {known} and a table [options]") from error
+        raise InvalidInput(f"{config}: unknown setting {min(unknown)!r:.80}; it may have {known} and a table [options]")
+    settings = Settings(**{**read, **{name: value for name, value in given.items() if value is not None}})
     for name, value in vars(settings).items():
-        if value is not None and type(value) is not (int if name == "part_rows" else str):
-            raise InvalidInput(f"{config}: {name} = {value!r:.80} has the wrong type")
+        kind = int if name == "part_rows" else str
+        if value is not None and type(value) is not kind:
+            expected = "an integer" if kind is int else "a string"
+            raise InvalidInput(f"{config}: {name} must be {expected}, not {value!r:.80}")
     if not isinstance(file_options, dict):
         raise InvalidInput(f"{config}: [options] must be a table, not {file_options!r:.80}")
     return settings, {**file_options, **{name: value for name, value in options.items() if value is not None}}

@@ -12,7 +12,7 @@ from rich.text import Text
 from rag_compress.checks import check_count, check_question
 from rag_compress.cli.options import Retrieval, Sources
 from rag_compress.cli.reading import read
-from rag_compress.cli.view import progress, stderr, stdout, to_json, visible, working
+from rag_compress.cli.view import counted, progress, stderr, stdout, to_json, visible, working
 from rag_compress.errors import InvalidInput
 from rag_compress.models.torch import as_encoder
 from rag_compress.retrievers import (
@@ -45,9 +45,9 @@ def build_index(
         passages = [passage for document in cut for passage in split_document(document, passage_words)]
     if method is not Retrieval.bm25:
         passages = _embedded(passages, encoder)
-    with working(f"indexing {len(passages):,} passages"):
+    with working(f"indexing {counted(len(passages), 'passage')}"):
         _indexed(passages, method, encoder, storage).save(out)
-    done = f"indexed {len(documents):,} documents as {len(passages):,} passages in {out}"
+    done = f"indexed {counted(len(documents), 'document')} as {counted(len(passages), 'passage')} in {out}"
     stderr.print(done, markup=False, soft_wrap=True)
     skipped.exit()
 

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from rag_compress.cli import SKIPPED
-from rag_compress.cli.view import progress, stderr
+from rag_compress.cli.view import counted, progress, stderr, visible
 from rag_compress.models.named import named_summarizer
 from rag_compress.training.teaching import Teaching
 
@@ -15,9 +15,11 @@ def run_teach(data: Path, out: Path, teacher: str, candidates: int, max_tokens: 
     """Writes the lines of a file with candidate summaries added, and says how many."""
     summarizer = named_summarizer(teacher, timeout=timeout)
     taught = Teaching(summarizer, candidates, max_tokens).teach(data, out, lambda lines: progress(lines, "asking"))
-    stderr.print(f"wrote {taught.lines} lines to {out}; {taught.failed} summaries failed", markup=False, soft_wrap=True)
+    written = f"wrote {counted(taught.lines, 'line')} to {out}; summaries that failed: {taught.failed}"
+    stderr.print(written, markup=False, soft_wrap=True)
     if taught.error:
-        stderr.print(f"the first error: {taught.error}", markup=False, style="yellow", soft_wrap=True)
+        stderr.print(f"the first error: {visible(taught.error)}", markup=False, style="yellow", soft_wrap=True)
     if taught.left:
-        stderr.print(f"{taught.left} lines have no summary: the same command asks for them again", style="yellow")
+        left = counted(taught.left, "line")
+        stderr.print(f"{left} without a summary: the same command asks for more", style="yellow")
         sys.exit(SKIPPED)

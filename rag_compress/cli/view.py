@@ -85,6 +85,11 @@ def to_json(record: Mapping[str, Any]) -> str:
     return SURROGATE.sub(lambda match: f"\\u{ord(match.group()):04x}", text)
 
 
+def counted(number: int, noun: str) -> str:
+    """Returns a number of things in words: `1 row`, `2,000 rows`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def visible(text: str) -> str:
     """Returns a text on one line, without what could command the terminal."""
     return _CONTROL.sub("\ufffd", " ".join(text.split()))
@@ -123,7 +128,7 @@ def _heading(number: int, document: Document) -> Text:
 
 
 def _dropped(pieces: int) -> str:
-    return "1 piece dropped" if pieces == 1 else f"{pieces} pieces dropped"
+    return f"{counted(pieces, 'piece')} dropped"
 
 
 def _line(mark: str, segment: Segment) -> Text:

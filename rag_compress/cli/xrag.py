@@ -24,9 +24,10 @@ def soft_compressor(
     """
     if projector is None:
         raise InvalidInput("--method xrag needs --projector, a folder that `rag-compress train projector` wrote")
-    others = [f"--{name.replace('_', '-')}" for name, value in limits.items() if value and name != "max_tokens"]
+    unset = {"max_tokens": limits["max_tokens"], "keep_best": 0, "neighbours": 0}
+    others = [f"--{name.replace('_', '-')}" for name, value in limits.items() if value != unset.get(name)]
     if others:
-        raise InvalidInput(f"{', '.join(others)} choose sentences; --method xrag takes --max-tokens alone")
+        raise InvalidInput(f"--method xrag chooses no sentences: leave out {', '.join(others)}; it takes --max-tokens")
     from rag_compress.models.projector import MlpProjector
 
     loaded = MlpProjector.from_folder(projector)

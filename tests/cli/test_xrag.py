@@ -109,7 +109,8 @@ def test_exact_and_budget(folder: Path) -> None:
 
 def test_what_it_refuses(folder: Path) -> None:
     """Options of the other method, and a projector that is not there."""
-    assert "--threshold choose sentences" in str(run(folder, "--threshold", "0.5").exception)
+    for threshold in ("0.5", "0"):
+        assert "leave out --threshold" in str(run(folder, "--threshold", threshold).exception)
     for scoring in (["--scorer", "lexical"], ["--model", "mine"], ["--language", "de"]):
         assert run(folder, *scoring).exit_code == 2
     runner, document = CliRunner(), str(folder / "doc.txt")
