@@ -17,6 +17,7 @@ import sys
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any, cast
@@ -75,7 +76,7 @@ def read_documents(
             continue
         place, document = item
         if document.id in first_place:
-            on_error(DocumentError(f"{place}: the id {document.id!r} came before, at {first_place[document.id]}"))
+            on_error(DocumentError(f"{place}: the id {document.id!r:.80} came before, at {first_place[document.id]}"))
             continue
         first_place[document.id] = place
         yield document
@@ -223,10 +224,11 @@ def _from_line(line: bytes | str, place: str, codec: str) -> _Item:
 
 def _from_record(record: Any, place: str) -> _Item:
     if not isinstance(record, dict):
-        return DocumentError(f"{place}: holds a {type(record).__name__}, not an object")
+        return DocumentError(f"{place}: must hold an object, not {record!r:.80}")
     text_field = next((name for name in TEXT_FIELDS if name in record), None)
     if text_field is None:
-        return DocumentError(f"{place}: has no field 'text', only {', '.join(map(repr, record)) or 'none'}")
+        known = ", ".join(map(repr, islice(record, _SHOWN))) or "none"
+        return DocumentError(f"{place}: has no field 'text', only {known:.300}")
     id_field = next((name for name in _ID_FIELDS if record.get(name) is not None), None)
     text, doc_id, title = record[text_field], record[id_field] if id_field else place, record.get("title") or ""
     if not isinstance(text, str):

@@ -58,7 +58,7 @@ class Span:
     def __post_init__(self) -> None:
         whole = isinstance(self.start, int | Integral) and isinstance(self.end, int | Integral)  # `int` is quick
         if not whole or not 0 <= self.start <= self.end:
-            raise InvalidInput(f"A span needs 0 <= start <= end, not [{self.start}, {self.end}) of {self.doc_id!r}")
+            raise InvalidInput(f"A span needs 0 <= start <= end, not [{self.start}, {self.end}) of {self.doc_id!r:.80}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,8 @@ class Segment:
         """Returns the verbatim segment `[start, end)` of a document, by default all of it."""
         end = len(document.text) if end is None else end
         if end > len(document.text):
-            raise InvalidInput(f"Document {document.id!r} has {len(document.text)} characters; no span ends at {end}")
+            own, size = document.id, len(document.text)
+            raise InvalidInput(f"Document {own!r:.80} has {size} characters; no span ends at {end}")
         return cls(document.text[start:end], (Span(document.id, start, end),), score)
 
 
@@ -119,7 +120,7 @@ class Context:
         for document in self.documents:
             _check_document(document)
         if (repeated := first_repeated(self.documents)) is not None:
-            raise InvalidInput(f"Two documents of a context share the id {repeated!r}")
+            raise InvalidInput(f"Two documents of a context share the id {repeated!r:.80}")
 
     @classmethod
     def whole(cls, query: str, documents: Iterable[Document | str]) -> Context:

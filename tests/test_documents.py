@@ -75,10 +75,12 @@ def test_standard_input(content: bytes, texts: list[str], monkeypatch: pytest.Mo
     ("line", "reason"),
     [
         (b"{", "is not JSON"),
-        (b"[1]", "holds a list, not an object"),
-        (b'"text"', "holds a str, not an object"),
+        (b"[1]", "must hold an object, not [1]"),
+        (b"null", "must hold an object, not None"),
+        (b'"text"', "must hold an object, not 'text'"),
         (b'{"body_text": "a"}', "has no field 'text', only 'body_text'"),
         (b"{}", "only none"),
+        (b'{"%s": 1}' % (b"a" * 10_000), "has no field 'text', only 'aaa"),
         (b'{"text": null}', "the field 'text' must be a string, not NoneType"),
         (b'{"text": 3}', "must be a string, not int"),
         (b'{"text": "a", "id": [1]}', "the id must be a string or a number"),
@@ -95,6 +97,7 @@ def test_a_bad_line(line: bytes, reason: str, tmp_path: Path) -> None:
     (failure,) = failures(file)
     assert failure.startswith(f"{file}:2: ")
     assert reason in failure
+    assert len(failure) < len(str(file)) + 500
     errors: list[DocumentError] = []
     assert [d.text for d in read_documents([file], on_error=errors.append)] == ["first", "last"]
     with pytest.raises(DocumentError, match=r"a\.jsonl:2"):

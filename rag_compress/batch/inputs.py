@@ -82,7 +82,7 @@ def texts_in(value: Value) -> Value:
 def _field(fields: Mapping[str, Any], name: str) -> Any:
     if name not in fields:
         known = ", ".join(repr(field) for field in list(fields)[:10]) or "none"
-        raise InvalidInput(f"has no field {name!r}, only {known}")
+        raise InvalidInput(f"has no field {name!r}, only {known:.300}")
     return fields[name]
 
 

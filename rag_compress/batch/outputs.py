@@ -317,7 +317,7 @@ def _check_free(rows: Iterable[tuple[Any, Value, Any]]) -> None:
     for own, value, note in rows:
         if value is not None and note is None:
             raise InvalidInput(
-                f"Row {own!r} has {value!r:.80} where the result would go: choose another name with --out-col"
+                f"Row {own!r:.80} has {value!r:.80} where the result would go: choose another name with --out-col"
             )
 
 

@@ -99,9 +99,9 @@ def _check_rows(rows: Iterator[Row], counted: int, as_left: Callable[[Row], bool
         for row in rows:
             number += 1
             if row.note is None:
-                yield f"row {row.id!r} has neither a result nor an error"
+                yield f"row {row.id!r:.80} has neither a result nor an error"
             elif not as_left(row):
-                yield f"row {row.id!r}: its result is not as it was written: run the job again"
+                yield f"row {row.id!r:.80}: its result is not as it was written: run the job again"
     except (JobError, ValueError) as error:
         yield f"the rows cannot be read: {error}"
         return

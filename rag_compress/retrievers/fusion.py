@@ -75,7 +75,7 @@ class Interpolation:
         """
         weights = self.weights or (1 / max(1, len(rankings)),) * len(rankings)
         if len(weights) != len(rankings):
-            raise InvalidInput(f"Interpolation has {len(weights)} weights for {len(rankings)} rankings: {weights}")
+            raise InvalidInput(f"weights must be one for each of the rankings ({len(rankings)}), not {weights!r:.80}")
         rankings = [_once(ranking) for ranking in rankings]
         scores = [
             {doc_id: weight * score for doc_id, score in _scaled(ranking).items()}
@@ -174,7 +174,7 @@ def _scaled(ranking: Ranking) -> dict[str, float]:
 
 def _score_of(document: Document) -> float:
     if document.score is None or not isfinite(document.score):
-        what = f"{document.id!r} has {document.score}"
+        what = f"{document.id!r:.80} has {document.score}"
         raise InvalidInput(f"Interpolation needs finite scores, and {what}: use ReciprocalRankFusion")
     return document.score
 

@@ -135,7 +135,7 @@ def check_documents(documents: Iterable[Document | str]) -> tuple[Document, ...]
     """
     checked = as_documents(documents)
     if (repeated := first_repeated(checked)) is not None:
-        raise InvalidInput(f"Two documents share the id {repeated!r}; ids must be unique in an index")
+        raise InvalidInput(f"Two documents share the id {repeated!r:.80}; ids must be unique in an index")
     if not checked:
         raise InvalidInput("An index needs at least one document")
     return checked
@@ -159,7 +159,7 @@ def write_documents(file: Path, documents: Iterable[Document]) -> None:
                 out.write(json.dumps(record | {"metadata": dict(document.metadata)}) + "\n")
             except (TypeError, ValueError, RecursionError) as error:
                 raise InvalidInput(
-                    f"The metadata of document {document.id!r} cannot be saved as JSON: {error}"
+                    f"The metadata of document {document.id!r:.80} cannot be saved as JSON: {error}"
                 ) from error
 
 

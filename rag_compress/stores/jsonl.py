@@ -70,7 +70,7 @@ class JsonLines:
         except (ValueError, RecursionError) as error:
             return Row(place, {}, f"is not JSON: {error}")
         if not isinstance(record, dict):
-            return Row(place, {}, f"holds a {type(record).__name__}, not an object")
+            return Row(place, {}, f"must hold an object, not {record!r:.80}")
         own = record.get(self.columns.id)
         return Row(place if own is None else own, record)
 

@@ -42,7 +42,9 @@ class Sqlite:
                     found = database.execute(statement, parameters).fetchall()
                 for own, *_ in found:
                     if isinstance(own, _NoText):  # it sorts and compares as a text here, as bytes when it is asked for
-                        raise InvalidInput(f"{self.table}: the id {bytes(own)!r} in {self.columns.id!r} is not UTF-8")
+                        raise InvalidInput(
+                            f"{self.table}: the id {bytes(own)!r:.80} in {self.columns.id!r} is not UTF-8"
+                        )
                 return found
 
             with self._reporting():

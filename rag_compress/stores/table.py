@@ -130,12 +130,12 @@ def check_columns(table: str, columns: Columns, present: Sequence[str]) -> None:
     """
     if missing := [name for name in columns.read if name not in present]:
         known = ", ".join(map(repr, present)) or "none: is there such a table?"
-        raise InvalidInput(f"{table} has no column {missing[0]!r}; its columns are {known}")
+        raise InvalidInput(f"{table} has no column {missing[0]!r:.80}; its columns are {known:.1000}")
 
 
 def bad_id(table: str, columns: Columns, own: Any) -> InvalidInput:
     """Returns the error of a table whose ids do not tell its rows apart."""
-    return InvalidInput(f"{table}: the id {own!r} in {columns.id!r} is null or there twice")
+    return InvalidInput(f"{table}: the id {own!r:.80} in {columns.id!r} is null or there twice")
 
 
 def as_row(fields: dict[str, Any], columns: Columns) -> Row:

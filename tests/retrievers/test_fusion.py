@@ -34,7 +34,7 @@ def test_weights_are_counted() -> None:
     """As many weights as rankings, or an error; a negative k is one, too."""
     with pytest.raises(InvalidInput, match="k must be an integer of at least 0, not -1"):
         ReciprocalRankFusion(-1)
-    with pytest.raises(InvalidInput, match="3 weights for 1 rankings"):
+    with pytest.raises(InvalidInput, match="one for each of the rankings"):
         Interpolation((1, 1, 1)).fuse([[A]])
 
 
