@@ -121,7 +121,7 @@ class ProjectorCompressor(Stage):
         missing = next((piece for piece in pieces if piece.embedding is None), None)
         if missing and self.encoder is None:
             raise InvalidInput(
-                f"Without an encoder, a document needs an embedding of its own, be whole and have at most "
+                f"Without an encoder, a document needs an embedding of its own, and must be whole and have at most "
                 f"{self.piece_tokens} tokens: {missing.text!r:.80}"
             )
         rows = embedded(self.encoder, [piece.embedding for piece in pieces], lambda i: pieces[i].read)

@@ -100,10 +100,17 @@ class ClassifierNetwork(nn.Module):  # type: ignore[misc]  # torch is not type-c
 
 
 def encoder_tokenizer(name: str) -> Any:
-    """Returns the `tokenizers.Tokenizer` of an encoder, by name or folder, set neither to pad nor to truncate."""
+    """Returns the `tokenizers.Tokenizer` of an encoder, by name or folder, set neither to pad nor to truncate.
+
+    Raises:
+        InvalidInput: There is none, or it cannot be fetched.
+    """
     if (Path(name) / "tokenizer.json").is_file():
         return load_tokenizer(Path(name) / "tokenizer.json")
-    tokenizer = AutoTokenizer.from_pretrained(name).backend_tokenizer
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name).backend_tokenizer
+    except (OSError, ValueError, KeyError, AttributeError) as error:  # the last: it is written in Python
+        raise InvalidInput(f"Cannot load a fast tokenizer of the encoder {name!r}: {error}") from error
     tokenizer.no_padding()
     tokenizer.no_truncation()
     return tokenizer

@@ -11,6 +11,8 @@ from typing import TypeVar
 
 Item = TypeVar("Item")
 Reply = TypeVar("Reply")
+_LONGEST = 1e6
+"""Seconds of one wait: Python takes no infinite ones."""
 
 
 def run_all(
@@ -45,7 +47,8 @@ def run_all(
             # LangChain, for one, keeps what a call belongs to in context variables.
             Thread(target=copy_context().run, args=(call, place), daemon=True).start()
         try:
-            place, result = finished.get(timeout=max(0.0, min(deadlines.values()) - time.monotonic()))
+            left = min(deadlines.values()) - time.monotonic()
+            place, result = finished.get(timeout=min(max(0.0, left), _LONGEST))
         except Empty:
             now = time.monotonic()
             deadlines = {place: deadline for place, deadline in deadlines.items() if deadline > now}

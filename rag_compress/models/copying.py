@@ -219,8 +219,10 @@ def seq2seq_model(name: str, *, copying: bool) -> tuple[Any, Any]:
             return CopyingModel.from_encoder(name), AutoTokenizer.from_pretrained(name)
         model = AutoModelForSeq2SeqLM.from_pretrained(name, dtype=torch.float32)
         return model, AutoTokenizer.from_pretrained(name)
+    except InvalidInput:
+        raise
     except (OSError, ValueError, KeyError) as error:
-        raise error if isinstance(error, InvalidInput) else InvalidInput(f"Cannot load {name!r}: {error}") from error
+        raise InvalidInput(f"Cannot load {name!r}: {error}") from error
 
 
 def _places(ids: Tensor, written: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -76,10 +76,10 @@ class Seq2SeqSummarizer:
             InvalidInput: The folder holds no `summarizer.json`.
         """
         try:
-            settings = json.loads((Path(folder) / SETTINGS).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            own = cls(os.fspath(folder), **json.loads((Path(folder) / SETTINGS).read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:  # the last: what it says is of another version, or of none
             raise InvalidInput(f"{os.fspath(folder)} holds no summarizer: {error}") from error
-        return cls(os.fspath(folder), **{**settings, **options})
+        return replace(own, **options)
 
     def summarize(self, queries: Sequence[str], texts: Sequence[str], max_tokens: Sequence[int]) -> list[Summary]:
         """Returns the summaries, with an error in place of one whose text does not fit the model.

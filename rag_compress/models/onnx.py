@@ -75,7 +75,10 @@ def new_session(
         raise ModelError(f"onnxruntime cannot run {name}: {error}") from error
     # onnxruntime falls back to the CPU without an error, many times slower.
     if session.get_providers()[0] != provider:
-        raise InvalidInput(f"{provider} does not work here; onnxruntime offers {session.get_providers()}")
+        raise InvalidInput(
+            f"{provider} does not work here, onnxruntime took {session.get_providers()[0]}: `rag-compress doctor` says "
+            "what is installed; device='cpu' needs no GPU"
+        )
     return session
 
 

@@ -66,15 +66,15 @@ class SoftPromptLLM:
         """Returns a causal LM by its name or folder; on a CPU in float32, otherwise as it was saved.
 
         Raises:
-            InvalidInput: There is no such model.
+            InvalidInput: There is no such model, or no such device.
         """
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         dtype = dtype or (torch.float32 if device == "cpu" else "auto")
         try:
             model = AutoModelForCausalLM.from_pretrained(name, dtype=dtype).to(device).eval()
             return cls(model, tokenizer_as_saved(name), chat, name=name)
-        except (OSError, ValueError, KeyError) as error:
-            raise InvalidInput(f"Cannot load the LLM {name!r}: {error}") from error
+        except (OSError, ValueError, KeyError, RuntimeError, AssertionError) as error:  # the last two: of devices
+            raise InvalidInput(f"Cannot load the LLM {name!r} on {device!r}: {error}") from error
 
     @classmethod
     def for_projector(cls, projector: MlpProjector, device: str | None = None) -> SoftPromptLLM:
@@ -100,7 +100,9 @@ class SoftPromptLLM:
         pieces = text.split(prompt.placeholder) if prompt.soft_tokens else [text]
         if len(pieces) != len(prompt.soft_tokens) + 1:
             places, arrays = len(pieces) - 1, len(prompt.soft_tokens)
-            raise InvalidInput(f"The prompt has {places} placeholders {prompt.placeholder} for {arrays} soft tokens")
+            raise InvalidInput(
+                f"The prompt has {places} placeholders {prompt.placeholder} for {arrays} arrays of soft tokens"
+            )
         ids = [] if self.chat else self._first()
         for piece, soft in zip_longest(pieces, prompt.soft_tokens):
             ids += self.tokenizer(piece, add_special_tokens=False, verbose=False)["input_ids"]

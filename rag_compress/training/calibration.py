@@ -62,7 +62,7 @@ def calibrate(scorer: ClassifierScorer, sets: Mapping[str, Sequence[Example]]) -
             of_passages = _fit(passages, {}) or UNCALIBRATED[script]["passage"]
             fitted[script] = {"sentence": of_sentences, "passage": of_passages}
     if not fitted:
-        raise InvalidInput("Calibration needs labelled examples of both kinds: sentences that are evidence and not")
+        raise InvalidInput("Calibration needs labelled sentences that are evidence, and others that are not")
     return {script: fitted.get(script, next(iter(fitted.values()))) for script in ("latin", "other")}
 
 

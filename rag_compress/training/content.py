@@ -19,4 +19,5 @@ def content_of(path: str | Path) -> bytes:
         data = Path(path).read_bytes()
         return gzip.decompress(data) if Path(path).suffix == ".gz" else data
     except (OSError, EOFError, zlib.error) as error:
-        raise InvalidInput(f"{path} cannot be read as training data: {error}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise InvalidInput(f"{path} cannot be read as training data: {reason}") from error

@@ -119,7 +119,7 @@ def read_records(path: str | Path) -> Iterator[tuple[dict[str, Any], Candidates]
         try:
             record = json.loads(line)
             yield record, _candidates(record)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise DocumentError(f"{path}:{number}: not a line with documents and summaries ({error!r:.100})") from error
 
 

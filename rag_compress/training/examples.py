@@ -93,7 +93,7 @@ class Source:
         try:
             record = json.loads(self.lines[index])
             return Example(_text(record, "query"), [_labelled(context) for context in record["contexts"]])
-        except (ValueError, KeyError, TypeError, IndexError) as error:
+        except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
             raise DocumentError(f"{self.place(index)}: not a training example ({error!r:.100})") from error
 
     def place(self, index: int) -> str:

@@ -43,6 +43,10 @@ class TrainingRun(ABC):
         self.out, self.device, self.step = Path(out), device, 0
         self.log: list[dict[str, Any]] = []
         self.losses: list[Any] = []
+        try:
+            self.out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InvalidInput(f"{out} cannot be the folder for the model: {error.strerror or error}") from error
 
     @abstractmethod
     def identity(self) -> Mapping[str, Any]:
@@ -95,7 +99,6 @@ class TrainingRun(ABC):
             group["lr"] = rate
 
     def _resume(self) -> None:
-        self.out.mkdir(parents=True, exist_ok=True)
         path = self.out / NAME
         if not path.exists():
             return

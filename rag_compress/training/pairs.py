@@ -37,7 +37,7 @@ def write_examples_of_pairs(pairs: str, out: str, seed: int = 0) -> int:
         rows = [json.loads(line) for line in content.splitlines() if line.strip()]
         rows = [row for row in rows if _plain(row["query"]).strip()]
         sentences = list(dict.fromkeys(_plain(row["sentence"]) for row in rows))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InvalidInput(f"{pairs} cannot be read as question-sentence pairs: {error!r:.100}") from error
     if not rows:
         raise InvalidInput(f"{pairs} holds no question-sentence pairs")

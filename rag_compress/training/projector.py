@@ -101,9 +101,10 @@ class ProjectorTraining:
     def __post_init__(self) -> None:
         for name in ("tokens", "passages", "passage_tokens", "batch_size", "accumulate", "evaluate_every"):
             check_count(name, getattr(self, name), least=1)
-        for name in ("pretrain_steps", "tune_steps", "dev_examples"):
+        for name in ("pretrain_steps", "tune_steps", "dev_examples", "seed"):
             check_count(name, getattr(self, name))
-        check_number("distillation", self.distillation, 0)
+        for name in ("pretrain_rate", "tune_rate", "distillation"):
+            check_number(name, getattr(self, name), 0, 1e6)
 
     @property
     def steps(self) -> int:
@@ -163,7 +164,6 @@ class _Run(TrainingRun):
         self.counts, self.licences = learned_from
         if not self.learned or (options.tune_steps and not self.questions):
             raise InvalidInput(f"{', '.join(options.data)}: nothing to learn from: {dict(self.counts)}")
-        self.out.mkdir(parents=True, exist_ok=True)
         self.embeddings = self._embeddings()
         hidden = self.llm.model.get_input_embeddings().weight.shape[1]
         dim = self.embeddings.shape[1]

@@ -67,7 +67,8 @@ class SummarizerTraining:
         check_template(self.input_template)
         for name in ("steps", "batch_size", "max_source_tokens", "max_target_tokens", "evaluate_every", "dev_examples"):
             check_count(name, getattr(self, name), 1)
-        check_number("learning_rate", self.learning_rate, 0)
+        check_count("seed", self.seed)
+        check_number("learning_rate", self.learning_rate, 0, 1e6)
 
     @property
     def input_template(self) -> str:

@@ -20,6 +20,8 @@ from rag_compress.training.distillation import Candidates, read_records
 Line = tuple[dict[str, Any], Candidates]
 """A line of a file as it is, and as what it says."""
 Watch = Callable[[Iterator[Line]], Iterator[Line]]
+_SHOWN = 500
+"""Characters of an error."""
 
 
 class Taught(NamedTuple):
@@ -96,7 +98,8 @@ class Teaching:
                     taught = _added(taught, file, line, own)
                 file.flush()
                 if taught.lines == before and asked <= len(new):
-                    raise ModelError(f"The teacher failed for {len(batch)} lines in a row: {taught.error}")
+                    those = "the only line" if len(batch) == 1 else f"{len(batch)} lines in a row"
+                    raise ModelError(f"The teacher failed for {those}: {taught.error}")
         return taught
 
     def _ask(self, lines: list[Candidates]) -> Iterator[list[Summary]]:
@@ -114,7 +117,7 @@ def _added(taught: Taught, file: TextIO, line: Line, replies: Sequence[Summary])
     """Writes a line with the replies that are summaries, if there is one, and counts."""
     record, candidates = line
     errors = [reply for reply in replies if not isinstance(reply, str)]
-    error = taught.error or (f"{type(errors[0]).__name__}: {errors[0]}" if errors else "")
+    error = taught.error or (f"{type(errors[0]).__name__}: {errors[0]}"[:_SHOWN] if errors else "")
     taught = taught._replace(failed=taught.failed + len(errors), error=error)
     if len(errors) == len(replies):
         return taught._replace(left=taught.left + 1)

@@ -45,6 +45,7 @@ def test_at_once() -> None:
     assert run_all(call, range(9), workers=3, timeout=60) == [0] * 9
     assert most == 3
     assert run_all(call, [], workers=3, timeout=60) == []
+    assert run_all(call, [1], workers=3, timeout=float("inf")) == [0]
 
 
 def test_what_is_no_exception() -> None:

@@ -117,13 +117,17 @@ def test_blank_replies(reply: str) -> None:
 
 
 @pytest.mark.parametrize("options", [{"model": "no/such/folder"}, {"model": "no/such/folder", "template": "{query}"}])
-def test_wrong_model(options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_model(options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A model that is not there, and a template without documents, are errors that say so."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(InvalidInput, match=r"Cannot load|lacks"):
         Seq2SeqSummarizer(**options).summarize([QUERY], [TEXT], [9])
     with pytest.raises(InvalidInput, match="no summarizer"):
         Seq2SeqSummarizer.from_folder("no/such/folder")
+    for settings in ("[1]", '{"of_another_version": 1}'):
+        (tmp_path / "summarizer.json").write_text(settings)
+        with pytest.raises(InvalidInput, match="no summarizer"):
+            Seq2SeqSummarizer.from_folder(tmp_path)
 
 
 def test_a_device_that_is_not_there_is_no_failure_of_the_model(tmp_path: Path) -> None:

@@ -129,6 +129,8 @@ def test_other_errors(tmp_path: Path) -> None:
     """No model, no chat template, no prompt, the wrong side to generate from."""
     with pytest.raises(InvalidInput, match="Cannot load the LLM"):
         SoftPromptLLM.load(str(tmp_path / "nothing"), "cpu")
+    with pytest.raises(InvalidInput, match="on 'nonsense'"):
+        SoftPromptLLM.load(write_llama(tmp_path, chat=False), "nonsense")
     bare = SoftPromptLLM.load(write_llama(tmp_path, chat=False), "cpu")
     with pytest.raises(InvalidInput, match="no chat template: pass chat=False"):
         bare.batch(PROMPTS)

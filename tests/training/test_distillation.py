@@ -76,6 +76,7 @@ def test_a_reader_that_is_none() -> None:
     "text",
     [
         "{",
+        "[" * 100_000,
         "[]",
         "{}",
         '{"documents": "one text"}',

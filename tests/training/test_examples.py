@@ -77,6 +77,9 @@ def test_a_bad_line_is_named(tmp_path: Path) -> None:
     path.write_text('{"query": "q", "contexts": []}\n{"query": "q"}\n')
     with pytest.raises(DocumentError, match=r"x.jsonl:2: not a training example"):
         list(read_examples(str(path)))
+    path.write_text('{"query": "q", "contexts": %s}' % ("[" * 100_000))
+    with pytest.raises(DocumentError, match=r"x.jsonl:1: not a training example"):
+        list(read_examples(str(path)))
     path.write_text('{"query": "q", "contexts": []}\n\n\n{"query": "q"}\n')
     with pytest.raises(DocumentError, match=r"x.jsonl:4: not a training example"):
         list(read_examples(str(path)))

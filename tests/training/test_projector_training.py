@@ -203,6 +203,9 @@ def test_accumulation(tmp_path: Path) -> None:
         ({"passage_tokens": 2}, "nothing to learn"),
         ({"batch_size": 0}, "batch_size"),
         ({"distillation": -1.0}, "distillation"),
+        ({"tune_rate": float("nan")}, "tune_rate"),
+        ({"seed": -1}, "seed"),
+        ({"out": __file__}, "cannot be the folder for the model: File exists"),
     ],
 )
 def test_options_that_cannot_be(tmp_path: Path, changes: dict[str, Any], message: str) -> None:

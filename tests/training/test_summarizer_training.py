@@ -92,6 +92,12 @@ def test_data_before_the_model(tmp_path: Path) -> None:
             train(replace(options(tmp_path, model="absent-model"), **changes))
 
 
+def test_a_seed_that_cannot_be(tmp_path: Path) -> None:
+    """A negative one is an error before anything is read."""
+    with pytest.raises(InvalidInput, match="seed must be an integer of at least 0"):
+        replace(options(tmp_path, model="absent-model"), seed=-1)
+
+
 def test_what_is_left_out(tmp_path: Path) -> None:
     """Examples that are too long are counted, never cut; with none left there is nothing to train."""
     with pytest.raises(InvalidInput, match=r"nothing to learn from.*too many tokens"):
