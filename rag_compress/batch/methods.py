@@ -145,7 +145,8 @@ def make_stage(name: str, options: Options, template: PromptTemplate) -> Stage:
     try:
         return find_method(name).make(options, template)
     except TypeError as error:
-        raise InvalidInput(f"The method {name!r} does not take these options: {dict(options)} ({error})") from error
+        given = f"{dict(options)!r:.200} ({error})"
+        raise InvalidInput(f"The method {name!r} does not take these options: {given}") from error
 
 
 def _needed(options: Options, method: str, kind: str) -> tuple[str, dict[str, Any]]:

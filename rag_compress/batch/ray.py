@@ -87,7 +87,8 @@ class RayEngine:
         try:
             ray.init(address=self.address, log_to_driver=False, logging_level="ERROR", **local)
         except Exception as error:  # a node that starts too slowly is a bare one
-            raise JobError(f"The Ray cluster {self.address or 'here'} cannot be reached: {error}") from error
+            what = f"The Ray cluster {self.address} cannot be reached" if self.address else "Ray cannot be started here"
+            raise JobError(f"{what}: {error}") from error
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, before)  # Ray has put its own in its place
 
@@ -96,8 +97,9 @@ class RayEngine:
         resources = ray.cluster_resources()
         room = int(resources.get("GPU", 0) / self.gpus if self.gpus else resources.get("CPU", 1))
         if room < (self.workers or 1):
-            wanted = f"{self.workers or 1} workers with {self.gpus} GPUs each"
-            raise JobError(f"The Ray cluster has room for {room} workers, not for {wanted}: it has {dict(resources)}")
+            kind = f"workers ({self.gpus:g} GPU each)" if self.gpus else "workers"
+            wanted = f"has room for {room} {kind}, not for {self.workers or 1}"
+            raise JobError(f"The Ray cluster {wanted}: it has {dict(resources)}")
         return self.workers or room
 
 

@@ -219,7 +219,9 @@ class Run:
     def _check_errors(self) -> None:
         tally = self.progress.tally
         if self._has_too_many_errors:
-            raise TooManyErrors(f"{tally.errors} rows failed, more than {self.max_errors}, such as {tally.failed[-1:]}")
+            row, error = tally.failed[-1]
+            rows = "1 row" if tally.errors == 1 else f"{tally.errors} rows"
+            raise TooManyErrors(f"{rows} failed, more than {self.max_errors}, such as {row:.80}: {error}")
 
     def _put_together(self, planned: _Planned, outcomes: list[Outcome]) -> Iterator[Done]:
         computed = iter(zip(planned.inputs, outcomes, strict=True))

@@ -186,7 +186,7 @@ class Compression:
             return [self._as_it_was(context, error) for context in batch]
 
     def _as_it_was(self, context: Context, error: Exception) -> Outcome:
-        _LOG.warning("Left %d documents as they were: %r", len(context.documents), error)
+        _LOG.warning("Left the documents of a query as they were (%d): %.500r", len(context.documents), error)
         outcome = self._outcome(context, context)
         return outcome._replace(pieces=None, event=outcome.event | {"error": repr(error)})
 

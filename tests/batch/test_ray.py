@@ -43,7 +43,7 @@ def test_a_node_that_does_not_start() -> None:
     def init(**_: object) -> None:
         raise Exception("The current node timed out during startup")
 
-    with pytest.raises(JobError, match="here cannot be reached: The current node timed out"):
+    with pytest.raises(JobError, match="Ray cannot be started here: The current node timed out"):
         RayEngine()._connect(SimpleNamespace(init=init))
 
 

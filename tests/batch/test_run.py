@@ -208,7 +208,7 @@ def test_failed_rows(tmp_path: Path) -> None:
 def test_too_many_errors(tmp_path: Path) -> None:
     """The run stops after the part in which more rows failed than are allowed; what is finished stands."""
     source, out = write(tmp_path / "a.jsonl", ["FAIL"] * 5 + TEXTS), tmp_path / "out"
-    with pytest.raises(TooManyErrors, match="3 rows failed, more than 2"):
+    with pytest.raises(TooManyErrors, match=r"3 rows failed, more than 2, such as \w+: \w"):
         run(source, out, max_errors=2)
     assert whole_tally(JobFolder(str(out))).rows == 3
     assert run(source, out, max_errors=5).tally.errors == 5
