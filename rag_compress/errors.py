@@ -38,15 +38,16 @@ class DocumentError(RagCompressError):
 
 
 class MissingExtra(RagCompressError, ImportError):
-    """An optional dependency is not installed; the message holds the pip line that installs it."""
+    """An optional dependency is not installed, or is broken (`reason`); the message holds the pip line."""
 
-    def __init__(self, package: str, extra: str, purpose: str) -> None:
-        super().__init__(f'{purpose} needs the package {package!r}: pip install "rag-compress[{extra}]"')
-        self.package, self.extra, self.purpose = package, extra, purpose
+    def __init__(self, package: str, extra: str, purpose: str, reason: str = "") -> None:
+        why = f" ({reason:.300})" if reason else ""
+        super().__init__(f'{purpose} needs the package {package!r}{why}: pip install "rag-compress[{extra}]"')
+        self.package, self.extra, self.purpose, self.reason = package, extra, purpose, reason
 
-    def __reduce__(self) -> tuple[type[MissingExtra], tuple[str, str, str]]:
+    def __reduce__(self) -> tuple[type[MissingExtra], tuple[str, str, str, str]]:
         """Pickles the error: it may come from another process."""
-        return type(self), (self.package, self.extra, self.purpose)
+        return type(self), (self.package, self.extra, self.purpose, self.reason)
 
 
 @contextmanager
@@ -54,8 +55,11 @@ def importing(package: str, extra: str, purpose: str) -> Iterator[None]:
     """Makes an `ImportError` into the `MissingExtra` that says what is to be installed."""
     try:
         yield
+    except MissingExtra:
+        raise
     except ImportError as error:
-        raise MissingExtra(package, extra, purpose) from error
+        is_absent = isinstance(error, ModuleNotFoundError) and error.name == package.replace("-", "_")
+        raise MissingExtra(package, extra, purpose, "" if is_absent else str(error)) from error
 
 
 class ModelError(RagCompressError):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pickle
+from contextlib import AbstractContextManager
 from dataclasses import FrozenInstanceError
+from importlib import import_module
 
 import pytest
 
@@ -89,6 +91,23 @@ def test_errors_survive_a_pickle() -> None:
     kinds = [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, Exception)]
     assert errors.MissingExtra in kinds
     for kind in kinds:
-        error = kind("onnxruntime", "cpu", "The classifier") if kind is errors.MissingExtra else kind("a message")
+        error = (
+            kind("onnxruntime", "cpu", "The classifier", "a library is missing")
+            if kind is errors.MissingExtra
+            else kind("a message")
+        )
         back = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes
         assert (type(back), str(back), vars(back)) == (kind, str(error), vars(error))
+
+
+def test_a_package_that_is_broken() -> None:
+    """What is installed and cannot be imported says why; what is absent needs no reason."""
+    with pytest.raises(errors.MissingExtra, match=r"'torch' \(no libcudart\): pip"), importing("torch"):
+        raise ImportError("no libcudart")
+    with pytest.raises(errors.MissingExtra, match="'no-such': pip"), importing("no-such"):
+        import_module("no_such")
+
+
+def importing(package: str) -> AbstractContextManager[None]:
+    """Returns the context in which a package is imported."""
+    return errors.importing(package, "torch", "An encoder")
