@@ -43,10 +43,9 @@ class TrainingRun(ABC):
         self.out, self.device, self.step = Path(out), device, 0
         self.log: list[dict[str, Any]] = []
         self.losses: list[Any] = []
-        try:
-            self.out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InvalidInput(f"{out} cannot be the folder for the model: {error.strerror or error}") from error
+        there = next(place for place in (self.out, *self.out.parents) if place.exists())
+        if not there.is_dir():  # better said before a model is loaded
+            raise InvalidInput(f"{out} cannot be the folder for the model: {there} is a file")
 
     @abstractmethod
     def identity(self) -> Mapping[str, Any]:
@@ -99,6 +98,7 @@ class TrainingRun(ABC):
             group["lr"] = rate
 
     def _resume(self) -> None:
+        self.out.mkdir(parents=True, exist_ok=True)
         path = self.out / NAME
         if not path.exists():
             return
@@ -142,9 +142,10 @@ def ramp(step: int, steps: int, warmup: float, decay: float = 1.0) -> float:
     return max(0.0, min(1.0, rise, fall))
 
 
-def half(device: str) -> Any:
-    """Returns the context of a forward pass: bfloat16 on a GPU."""
-    return torch.autocast("cuda", torch.bfloat16) if device.startswith("cuda") else nullcontext()
+def half(device: str, *, bf16: bool | None = None) -> Any:
+    """Returns the context of a forward pass: products in bfloat16 or not, by default on a GPU only."""
+    on_gpu = device.startswith("cuda")
+    return torch.autocast(device.split(":")[0], torch.bfloat16) if (on_gpu if bf16 is None else bf16) else nullcontext()
 
 
 def spread(items: Sequence[T], limit: int) -> list[T]:

@@ -164,6 +164,7 @@ class _Run(TrainingRun):
         self.counts, self.licences = learned_from
         if not self.learned or (options.tune_steps and not self.questions):
             raise InvalidInput(f"{', '.join(options.data)}: nothing to learn from: {dict(self.counts)}")
+        self.out.mkdir(parents=True, exist_ok=True)
         self.embeddings = self._embeddings()
         hidden = self.llm.model.get_input_embeddings().weight.shape[1]
         dim = self.embeddings.shape[1]
