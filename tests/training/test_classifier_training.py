@@ -315,6 +315,18 @@ def test_what_is_frozen_stays(options: ClassifierTraining) -> None:
     assert not any("attention" in name or "embeddings" in name for name in changed)
 
 
+def test_products_in_bfloat16(options: ClassifierTraining) -> None:
+    """They may be asked for on a CPU, too: gradients differ in rounding, and stay float32."""
+    runs = [classifier._Run(replace(options, bf16=bf16)) for bf16 in (None, False, True)]
+    targets = [run._draw(200) for run in runs]
+    plain, same, rounded = (run._gradient(drawn)[0] for run, drawn in zip(runs, targets, strict=True))
+    flat, other = (torch.cat([part.flatten() for part in each]) for each in (plain, rounded))
+    assert all(torch.equal(a, b) for a, b in zip(plain, same, strict=True))
+    assert other.dtype == torch.float32
+    assert not torch.equal(flat, other)
+    assert torch.nn.functional.cosine_similarity(flat, other, dim=0) > 0.99
+
+
 def test_pooling_in_torch_is_pooling_in_numpy() -> None:
     """Training and scoring make the same sentence logits from the same token outputs."""
     outputs = torch.randn(7, 8, generator=torch.Generator().manual_seed(0))
