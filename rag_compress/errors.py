@@ -17,12 +17,23 @@ RagCompressError
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+_PASSWORD = re.compile(r"(?<=://)([^/@:\s]*):[^/\s]*(?=@)|(?<=[?&]password=)[^&\s]*")
+
+
+def without_password(text: str) -> str:
+    """Returns an address, or a message that holds addresses, without their passwords."""
+    return _PASSWORD.sub(lambda match: match[1] or "", text)
+
 
 class RagCompressError(Exception):
-    """Base of all errors of this library."""
+    """Base of all errors of this library; a message shows no password of an address."""
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(without_password(str(message)))
 
 
 class InvalidInput(RagCompressError, ValueError):

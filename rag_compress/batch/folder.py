@@ -16,9 +16,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
-from rag_compress.errors import JobError
+from rag_compress.errors import JobError, without_password
 from rag_compress.stores.files import as_os_errors, filesystem, is_remote
-from rag_compress.stores.protocol import without_password
 from rag_compress.whole import written_whole
 
 _JOB = "_job"

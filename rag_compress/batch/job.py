@@ -13,8 +13,8 @@ import rag_compress
 from rag_compress.batch.methods import find_method, hash_of_files
 from rag_compress.batch.worker import Worker
 from rag_compress.checks import check_count
-from rag_compress.errors import ChangedJob, InvalidInput
-from rag_compress.stores.protocol import Columns, WriteMode, without_password
+from rag_compress.errors import ChangedJob, InvalidInput, without_password
+from rag_compress.stores.protocol import Columns, WriteMode
 from rag_compress.tokens import tokenizer_file
 
 _FORMAT = 1

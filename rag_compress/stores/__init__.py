@@ -11,7 +11,7 @@ from rag_compress.checks import is_folder
 from rag_compress.errors import InvalidInput
 from rag_compress.stores.files import STANDARD_INPUT, decompress, files_of, is_remote
 from rag_compress.stores.jsonl import SUFFIXES, JsonLines, decode_lines
-from rag_compress.stores.protocol import Columns, Row, Store, without_password
+from rag_compress.stores.protocol import Columns, Row, Store
 
 
 class _Kind(NamedTuple):
@@ -91,14 +91,13 @@ def _kind_of_file(address: str) -> _Kind:
             return found[0]
         holds = "both" if found else "neither"
         raise InvalidInput(
-            f"{without_password(address)} must hold either JSON lines or Parquet files, and holds {holds}; "
+            f"{address} must hold either JSON lines or Parquet files, and holds {holds}; "
             "folders within it are not read, each is a store of its own"
         )
-    shown = without_password(address)
     known = " ".join(
         [*(suffix for kind in _KINDS for suffix in kind.suffixes), *(s for k in _KINDS for s in k.schemes)]
     )
-    raise InvalidInput(f"{shown} is no store that is known by its name ({known}), nor a folder of such files")
+    raise InvalidInput(f"{address} is no store that is known by its name ({known}), nor a folder of such files")
 
 
 def _maker(kind: _Kind) -> Callable[[str, str | None, Columns], Store]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
 
 from rag_compress.errors import InvalidInput, RagCompressError, StoreError, importing
-from rag_compress.stores.protocol import reporting, without_password
+from rag_compress.stores.protocol import reporting
 
 STANDARD_INPUT = "-"
 
@@ -30,14 +30,14 @@ def filesystem(address: str) -> tuple[Any, str]:
         InvalidInput: There is no such kind of URL.
         StoreError: What fsspec needs for it is not installed, or does not take the URL.
     """
-    with importing("fsspec", "remote", f"Reading {without_password(address)}"):
+    with importing("fsspec", "remote", f"Reading {address}"):
         import fsspec
     try:
         found: tuple[Any, str] = fsspec.core.url_to_fs(address)
     except ValueError as error:
-        raise InvalidInput(without_password(f"{address} cannot be opened: {error}")) from error
+        raise InvalidInput(f"{address} cannot be opened: {error}") from error
     except Exception as error:  # its packages raise what they like
-        raise StoreError(without_password(f"{address} cannot be opened: {error}")) from error
+        raise StoreError(f"{address} cannot be opened: {error}") from error
     return found
 
 
@@ -49,7 +49,7 @@ def as_os_errors() -> Iterator[None]:
     except (OSError, RagCompressError):
         raise
     except Exception as error:
-        raise OSError(without_password(f"{type(error).__name__}: {error}")) from error
+        raise OSError(f"{type(error).__name__}: {error}") from error
 
 
 def files_of(address: str) -> list[str] | None:
@@ -75,7 +75,7 @@ def find_files(address: str, suffixes: tuple[str, ...]) -> list[str]:
         return [address]
     kept = sorted(file for file in found if file.lower().endswith(suffixes))
     if not kept:
-        raise StoreError(f"{without_password(address)}: no file ends in {' or '.join(suffixes)}")
+        raise StoreError(f"{address}: no file ends in {' or '.join(suffixes)}")
     return kept
 
 
@@ -92,13 +92,13 @@ def open_file(address: str) -> Iterator[tuple[BinaryIO, BinaryIO, int | None]]:
             yield _decompressed(file, address), file, _size(file)
     except (OSError, EOFError, zlib.error) as error:  # a cut or altered gzip file raises the last two
         reason = getattr(error, "strerror", None) or error
-        raise StoreError(without_password(f"{address}: cannot be read: {reason}")) from error
+        raise StoreError(f"{address}: cannot be read: {reason}") from error
     except RagCompressError:
         raise
     except Exception as error:
         if not is_remote(address) and type(error).__name__ != "ZstdError":  # whose package may not be installed
             raise
-        raise StoreError(without_password(f"{address}: cannot be read: {error}")) from error
+        raise StoreError(f"{address}: cannot be read: {error}") from error
 
 
 def compress(content: bytes, suffix: str) -> bytes:
@@ -144,7 +144,7 @@ def _remote_files(address: str) -> list[str] | None:
     files, path = filesystem(address)
     with reporting(address, OSError), as_os_errors():
         if not files.exists(path):
-            raise StoreError(f"{without_password(address)}: no such file or folder")
+            raise StoreError(f"{address}: no such file or folder")
         return [files.unstrip_protocol(name) for name in files.ls(path, detail=False)] if files.isdir(path) else None
 
 

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 from rag_compress.errors import InvalidInput
 from rag_compress.stores.files import STANDARD_INPUT, compress, find_files, open_file
-from rag_compress.stores.protocol import Columns, Derived, Part, Row, WriteMode, split, value_of, without_password
+from rag_compress.stores.protocol import Columns, Derived, Part, Row, WriteMode, split, value_of
 from rag_compress.tokens import SURROGATE
 
 SUFFIXES = (".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz", ".jsonl.zst", ".ndjson.zst")
@@ -34,7 +34,7 @@ class JsonLines:
 
     def __post_init__(self) -> None:
         if self.table is not None:
-            raise InvalidInput(f"{without_password(self.address)} has no tables: leave --table out")
+            raise InvalidInput(f"{self.address} has no tables: leave --table out")
         self._files = find_files(self.address, SUFFIXES)
         ending = PurePosixPath(self._files[0]).suffix.lower()
         self.suffix = f".jsonl{ending}" if ending in {".gz", ".zst"} else ".jsonl"

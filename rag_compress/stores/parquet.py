@@ -9,17 +9,7 @@ from typing import Any
 
 from rag_compress.errors import InvalidInput, StoreError, importing
 from rag_compress.stores.files import find_files, open_file
-from rag_compress.stores.protocol import (
-    Columns,
-    Derived,
-    Part,
-    Row,
-    WriteMode,
-    parse_note,
-    split,
-    value_of,
-    without_password,
-)
+from rag_compress.stores.protocol import Columns, Derived, Part, Row, WriteMode, parse_note, split, value_of
 
 
 @dataclass(frozen=True)
@@ -39,7 +29,7 @@ class Parquet:
 
     def __post_init__(self) -> None:
         if self.table is not None:
-            raise InvalidInput(f"{without_password(self.address)} is a table: leave --table out")
+            raise InvalidInput(f"{self.address} is a table: leave --table out")
         arrow()
 
     def parts(self, rows: int) -> Iterator[Part]:
@@ -50,7 +40,7 @@ class Parquet:
                 for part in self._parts(name, rows):
                     yield part._replace(share=(number + (part.share or 0.0)) / len(files))
             except (pa.ArrowException, ValueError) as error:  # the second: nanoseconds, which Python's times have not
-                raise StoreError(without_password(f"{name}: cannot be read: {error}")) from error
+                raise StoreError(f"{name}: cannot be read: {error}") from error
 
     def digest(self, part: Part) -> str:
         """Returns the hash of all columns."""

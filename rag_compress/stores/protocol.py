@@ -8,7 +8,6 @@ run knows what is still true.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,7 +21,6 @@ Value = Any
 
 MOST_CHARACTERS = 8_000_000
 """A part ends when its texts have this many characters, however few its rows are: bounds the memory."""
-_PASSWORD = re.compile(r"(?<=://)([^/@:\s]*):[^/\s]*(?=@)|(?<=[?&]password=)[^&\s]*")
 
 
 class WriteMode(Enum):
@@ -73,11 +71,6 @@ class Columns:
         return list(dict.fromkeys(name for name in (self.id, self.text, self.title, self.query) if name is not None))
 
 
-def without_password(text: str) -> str:
-    """Returns an address, or a message that holds addresses, without their passwords."""
-    return _PASSWORD.sub(lambda match: match[1] or "", text)
-
-
 @contextmanager
 def reporting(where: str, *kinds: type[Exception]) -> Iterator[None]:
     """Makes errors of these kinds, a store's own, into a `StoreError` that says where."""
@@ -86,7 +79,7 @@ def reporting(where: str, *kinds: type[Exception]) -> Iterator[None]:
     except StoreError:
         raise
     except kinds as error:
-        raise StoreError(without_password(f"{where}: {str(error).strip()}")) from error
+        raise StoreError(f"{where}: {str(error).strip()}") from error
 
 
 class Row(NamedTuple):

@@ -9,7 +9,7 @@ from typing import Any
 
 from rag_compress.errors import StoreError, importing
 from rag_compress.stores.files import is_remote
-from rag_compress.stores.protocol import Columns, Derived, Part, Row, reporting, split, without_password
+from rag_compress.stores.protocol import Columns, Derived, Part, Row, reporting, split
 from rag_compress.stores.table import as_row, check_table
 
 
@@ -81,7 +81,7 @@ class Qdrant:
             opened = client.QdrantClient(**place)
             if not opened.collection_exists(self.table):
                 opened.close()
-                raise StoreError(without_password(f"{self.address}: there is no collection {self.table!r}"))
+                raise StoreError(f"{self.address}: there is no collection {self.table!r}")
         return opened
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rag_compress.errors import InvalidInput
-from rag_compress.stores.protocol import Columns, Part, Row, Value, parse_note, split, without_password
+from rag_compress.stores.protocol import Columns, Part, Row, Value, parse_note, split
 
 Query = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
 
@@ -119,7 +119,7 @@ def check_table(where: str, table: str | None, kind: str = "table") -> None:
         InvalidInput: It is not.
     """
     if table is None:
-        raise InvalidInput(f"{without_password(where)}: name the {kind} with --table")
+        raise InvalidInput(f"{where}: name the {kind} with --table")
 
 
 def check_columns(table: str, columns: Columns, present: Sequence[str]) -> None:

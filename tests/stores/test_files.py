@@ -80,4 +80,17 @@ def test_no_password_is_shown(scheme: str) -> None:
     with pytest.raises((StoreError, InvalidInput), match="//me@localhost:1") as caught:
         list(open_store(address, table, Columns()).parts(1))
     assert "cret" not in str(caught.value)
-    assert JobFolder("memory://me:secret@bucket/out").address == "memory://me@bucket/out"
+
+
+def test_no_password_of_a_folder_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder's address has none, nor has what the file system says of it."""
+    pytest.importorskip("fsspec")
+    folder = JobFolder("memory://me:secret@bucket/out")
+    assert folder.address == "memory://me@bucket/out"
+
+    def fail(*_: object) -> None:
+        raise OSError("memory://me:secret@bucket/out cannot be reached")
+
+    monkeypatch.setattr(folder._files, "read", fail)
+    with pytest.raises(JobError, match="//me@bucket/out cannot be reached"):
+        folder.settings()
