@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 TEXTS = [
     "Question: which river is in france? Document: the loire is a river in france. Summary: the loire.",
@@ -80,6 +84,20 @@ def write_lines(path: Path, lines: Sequence[dict[str, Any]]) -> Path:
     """Writes JSON Lines and returns the path."""
     path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     return path
+
+
+@contextmanager
+def piped(file: Path) -> Iterator[str]:
+    """Yields the path of a pipe that holds a small file's content, to be read once."""
+    if not Path("/dev/fd").exists():
+        pytest.skip("pipes have no paths here")
+    reader, writer = os.pipe()
+    os.write(writer, file.read_bytes())
+    os.close(writer)
+    try:
+        yield f"/dev/fd/{reader}"
+    finally:
+        os.close(reader)
 
 
 _CHAT = (

@@ -144,8 +144,9 @@ class _Run(TrainingRun):
 
     def __init__(self, options: ProjectorTraining) -> None:
         super().__init__(options.out, options.device)
-        for path in (*options.data, *options.dev):
-            Source(path).check()  # before an LLM is fetched and loaded
+        data, dev = (list(map(Source, paths)) for paths in (options.data, options.dev))
+        for source in (*data, *dev):
+            source.check()  # before an LLM is fetched and loaded
         torch.manual_seed(options.seed)
         self.options = options
         dtype = torch.bfloat16 if options.device.startswith("cuda") else torch.float32
@@ -157,10 +158,10 @@ class _Run(TrainingRun):
         self.places: dict[str, int] = {}
         self.texts: list[str] = []
         self.read: list[str] = []
-        self.questions = self._questions(options.data)
+        self.questions = self._questions(data)
         self.learned = len(self.texts)
         learned_from = self.counts.copy(), dict(self.licences)
-        self.dev = spread(self._questions(options.dev), options.dev_examples)
+        self.dev = spread(self._questions(dev), options.dev_examples)
         self.counts, self.licences = learned_from
         if not self.learned or (options.tune_steps and not self.questions):
             raise InvalidInput(f"{', '.join(options.data)}: nothing to learn from: {dict(self.counts)}")
@@ -174,11 +175,10 @@ class _Run(TrainingRun):
 
     # ---- data --------------------------------------------------------------------------------------------------------
 
-    def _questions(self, paths: Sequence[str]) -> list[Item]:
+    def _questions(self, sources: Sequence[Source]) -> list[Item]:
         """Returns the questions of files that have an answer, and notes their passages."""
         items = []
-        for path in paths:
-            source = Source(path)
+        for source in sources:
             licences: Counter[str] = Counter()
             for number in range(len(source.lines)):
                 passages, record = source.example(number).passages, json.loads(source.lines[number])
@@ -194,7 +194,7 @@ class _Run(TrainingRun):
                     self.counts["passage too long"] += 1
                 else:
                     items.append(self._item(record["query"], tuple(known[i] or 0 for i in sorted(order)), answers[0]))
-            self.licences[path] = licences
+            self.licences[source.path] = licences
         return items
 
     def _item(self, query: str, passages: tuple[int, ...], answer: str) -> Item:

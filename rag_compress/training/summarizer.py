@@ -16,9 +16,10 @@ from rag_compress.errors import InvalidInput
 from rag_compress.models.copying import CopyingModel, seq2seq_model, torch
 from rag_compress.models.generation import PLAIN, RECOMP, SETTINGS, check_template, fill
 from rag_compress.training.card import SUMMARIZER, licence_table, write_card
-from rag_compress.training.distillation import Distillation, Pair, read_candidates
+from rag_compress.training.distillation import Candidates, Distillation, Pair, read_candidates
 from rag_compress.training.loop import TrainingRun, half, ramp, spread
 
+_File = tuple[str, list[Candidates]]
 _POOL = 32
 """How many batches are sorted by length together, so that little is padded."""
 
@@ -98,26 +99,24 @@ class _Run(TrainingRun):
 
     def __init__(self, options: SummarizerTraining) -> None:
         super().__init__(options.out, options.device)
-        for path in (*options.data, *options.dev):
-            list(read_candidates(path))  # before a model is fetched and loaded
+        data, dev = map(_read, (options.data, options.dev))  # before a model is fetched and loaded
         torch.manual_seed(options.seed)
         self.options = options
         self.network, self.tokenizer = seq2seq_model(options.model, copying=options.copying)
         self.network.to(options.device)
         self.counts: Counter[str] = Counter()
         self.licences: dict[str, Counter[str]] = {}
-        self.examples = self._examples(options.data, self.counts)
-        self.dev = spread(self._examples(options.dev, Counter()), options.dev_examples) if options.dev else []
+        self.examples = self._examples(data, self.counts)
+        self.dev = spread(self._examples(dev, Counter()), options.dev_examples) if options.dev else []
         if isinstance(self.network, CopyingModel):  # the same table reads and writes: moved words would fit neither
             self.network.encoder.network.get_input_embeddings().requires_grad_(requires_grad=False)
         self.learning = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
         self.optimizer = torch.optim.AdamW(self.learning, weight_decay=0.01)
 
-    def _examples(self, paths: Sequence[str], counts: Counter[str]) -> list[_Example]:
+    def _examples(self, files: Sequence[_File], counts: Counter[str]) -> list[_Example]:
         """Returns the examples of files, in order, and counts what was left out."""
         examples = []
-        for path in paths:
-            lines = list(read_candidates(path))
+        for path, lines in files:
             if path in self.options.data:
                 self.licences[path] = Counter(line.licence for line in lines)
             pairs, own = self.options.distillation.pairs(lines)
@@ -131,7 +130,7 @@ class _Run(TrainingRun):
                     own["too many tokens"] += 1
             counts.update(own)
         if not examples:
-            raise InvalidInput(f"{', '.join(paths)}: nothing to learn from: {dict(counts)}")
+            raise InvalidInput(f"{', '.join(path for path, _ in files)}: nothing to learn from: {dict(counts)}")
         return examples
 
     def _encoded(self, pair: Pair) -> _Example:
@@ -209,6 +208,10 @@ class _Run(TrainingRun):
         figures = {name: count for name, count in self.counts.items() if count}
         write_card(SUMMARIZER, self.out, licence_table(self.licences), recipe, figures | self.figures())
         return self.out
+
+
+def _read(paths: Sequence[str]) -> list[_File]:
+    return [(path, list(read_candidates(path))) for path in paths]
 
 
 def _name_of(reader: Any) -> str | None:

@@ -16,7 +16,7 @@ from rag_compress.errors import DocumentError, InvalidInput
 
 pytest.importorskip("transformers")
 from tiny_classifier import write_encoder
-from tiny_seq2seq import write_lines, write_llama
+from tiny_seq2seq import piped, write_lines, write_llama
 from typer.testing import CliRunner
 
 from rag_compress.cli.app import app
@@ -189,6 +189,13 @@ def test_data_before_the_model(tmp_path: Path) -> None:
     for changes in ({"data": ("absent.jsonl",)}, {"dev": ("absent.jsonl",)}):
         with pytest.raises(InvalidInput, match=r"absent\.jsonl"):
             train(options(tmp_path, llm="absent-llm", **changes))
+
+
+def test_data_from_a_pipe(tmp_path: Path) -> None:
+    """They can be read once only, as those of a shell's `<(...)`."""
+    run = options(tmp_path, dev=())
+    with piped(Path(run.data[0])) as pipe:
+        assert len(projector._Run(replace(run, data=(pipe,))).questions) == len(LINES)
 
 
 def test_accumulation(tmp_path: Path) -> None:

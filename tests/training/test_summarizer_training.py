@@ -15,7 +15,7 @@ from rag_compress.errors import InvalidInput
 
 pytest.importorskip("transformers")
 from tiny_classifier import write_encoder
-from tiny_seq2seq import write_lines, write_t5
+from tiny_seq2seq import piped, write_lines, write_t5
 
 from rag_compress.models.generation import PLAIN, RECOMP, Seq2SeqSummarizer
 from rag_compress.training import summarizer
@@ -90,6 +90,13 @@ def test_data_before_the_model(tmp_path: Path) -> None:
     for changes in ({"data": ("absent.jsonl",)}, {"dev": ("absent.jsonl",)}):
         with pytest.raises(InvalidInput, match=r"absent\.jsonl"):
             train(replace(options(tmp_path, model="absent-model"), **changes))
+
+
+def test_data_from_a_pipe(tmp_path: Path) -> None:
+    """They can be read once only, as those of a shell's `<(...)`."""
+    run = options(tmp_path, model=write_t5(tmp_path / "t5"), dev=(), steps=1)
+    with piped(Path(run.data[0])) as pipe:
+        assert len(summarizer._Run(replace(run, data=(pipe,))).examples) == len(LINES)
 
 
 def test_a_seed_that_cannot_be(tmp_path: Path) -> None:
