@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rag_compress.errors import InvalidInput, ModelError
-from rag_compress.models.protocols import Encoder, Passage, SentenceScorer, check_scorer
+from rag_compress.errors import InvalidInput
+from rag_compress.models.protocols import Encoder, Passage, SentenceScorer, check_scorer, scores_of
 from rag_compress.scorers.named import DEFAULT, Model, named_scorer
 from rag_compress.selection import Selection
 from rag_compress.stages import Stage
@@ -134,10 +134,10 @@ class ExtractiveCompressor(Stage):
         passages = [
             [Passage(document.title, document.text, offsets) for document, offsets in groups] for groups in pieces
         ]
-        scores = self.scorer.score([context.query for context in batch], passages)
+        scores = scores_of(self.scorer, [context.query for context in batch], passages)
         return [
             replace(context, segments=_scored(groups, arrays))
-            for context, groups, arrays in zip(batch, pieces, _checked(scores, passages, self.scorer), strict=True)
+            for context, groups, arrays in zip(batch, pieces, scores, strict=True)
         ]
 
 
@@ -179,19 +179,3 @@ def _scored(
         for (document, offsets), scores in zip(groups, arrays, strict=True)
         for (start, end), score in zip(offsets, scores, strict=True)
     )
-
-
-def _checked(
-    scores: list[list[NDArray[np.float32]]], passages: Sequence[Sequence[Passage]], scorer: SentenceScorer
-) -> list[list[NDArray[np.float32]]]:
-    """Returns the scores after checking that they are what the protocol promises."""
-    expected = [[(len(passage.sentences),) for passage in group] for group in passages]
-    try:
-        checked = [[np.asarray(array, dtype=np.float32) for array in arrays] for arrays in scores]
-    except (TypeError, ValueError):
-        checked = []
-    if [[array.shape for array in arrays] for arrays in checked] != expected:
-        raise ModelError(f"{scorer!r:.200} did not return one score for each sentence")
-    if not all(np.isfinite(array).all() for arrays in checked for array in arrays):
-        raise ModelError(f"{scorer!r:.200} returned a score that is not a finite number")
-    return checked

@@ -7,13 +7,12 @@ models never see a `Document`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
-from rag_compress.errors import InvalidInput
+import numpy as np
+from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+from rag_compress.errors import InvalidInput, ModelError
 
 
 class Passage(NamedTuple):
@@ -56,6 +55,27 @@ def check_scorer(name: str, scorer: object) -> None:
     """Raises `InvalidInput` unless a value is a scorer; a class of them is none."""
     if isinstance(scorer, type) or not isinstance(scorer, SentenceScorer):
         raise InvalidInput(f"{name} must have score(queries, passages), as LexicalScorer(): {scorer!r:.80}")
+
+
+def scores_of(
+    scorer: SentenceScorer, queries: Sequence[str], passages: Sequence[Sequence[Passage]]
+) -> list[list[NDArray[np.float32]]]:
+    """Returns what a scorer's `score` does, after checking that it is what the protocol promises.
+
+    Raises:
+        ModelError: The scorer returned the wrong number of scores, or one that is not a finite number.
+    """
+    expected = [[(len(passage.sentences),) for passage in group] for group in passages]
+    scores = scorer.score(queries, passages)
+    try:
+        checked = [[np.asarray(array, dtype=np.float32) for array in arrays] for arrays in scores]
+    except (TypeError, ValueError):
+        checked = []
+    if [[array.shape for array in arrays] for arrays in checked] != expected:
+        raise ModelError(f"{scorer!r:.200} did not return one score for each sentence")
+    if not all(np.isfinite(array).all() for arrays in checked for array in arrays):
+        raise ModelError(f"{scorer!r:.200} returned a score that is not a finite number")
+    return checked
 
 
 Summary = str | Exception

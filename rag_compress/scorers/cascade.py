@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rag_compress.checks import check_count, check_number
-from rag_compress.models.protocols import Passage, SentenceScorer, check_scorer
+from rag_compress.models.protocols import Passage, SentenceScorer, check_scorer, scores_of
 from rag_compress.scorers.lexical import best_first
 
 _ROUND = 8
@@ -52,8 +52,12 @@ class CascadeScorer:
             check_count("enough", self.enough, 1)
 
     def score(self, queries: Sequence[str], passages: Sequence[Sequence[Passage]]) -> list[list[NDArray[np.float32]]]:
-        """Returns the scores of `then`, and for what it did not read, smaller ones."""
-        cheap = self.first.score(queries, passages)
+        """Returns the scores of `then`, and for what it did not read, smaller ones.
+
+        Raises:
+            ModelError: One of both returned the wrong number of scores, or one that is not a number.
+        """
+        cheap = scores_of(self.first, queries, passages)
         ranked = [best_first(group)[: self._most(len(group))] for group in cheap]
         read = self._read(queries, passages, ranked)
         return [_together(group, found) for group, found in zip(cheap, read, strict=True)]
@@ -68,7 +72,7 @@ class CascadeScorer:
         places = [order if self.enough is None else order[:_ROUND] for order in ranked]
         while True:
             groups = [[group[i] for i in chosen] for group, chosen in zip(passages, places, strict=True)]
-            scores = self.then.score(queries, groups)
+            scores = scores_of(self.then, queries, groups)
             found = [dict(zip(chosen, group, strict=True)) for chosen, group in zip(places, scores, strict=True)]
             more = [
                 order[: len(chosen) + (0 if self._is_enough(group, own) else _ROUND)]

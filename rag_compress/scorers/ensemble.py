@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from rag_compress.checks import check_number
 from rag_compress.errors import ModelError
-from rag_compress.models.protocols import Passage, SentenceScorer, check_scorer
+from rag_compress.models.protocols import Passage, SentenceScorer, check_scorer, scores_of
 from rag_compress.scorers.features import sigmoid
 
 _CERTAIN = 1e-6
@@ -51,9 +51,9 @@ class EnsembleScorer:
         """Returns the scores, in (0, 1).
 
         Raises:
-            ModelError: `scorer` returned something that is no probability.
+            ModelError: `scorer` returned something that is no probability, or one of both the wrong number of scores.
         """
-        first, second = self.scorer.score(queries, passages), self.other.score(queries, passages)
+        first, second = (scores_of(scorer, queries, passages) for scorer in (self.scorer, self.other))
         return [
             [self._together(*pair) for pair in zip(one, other, strict=True)]
             for one, other in zip(first, second, strict=True)

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from rag_compress import CascadeScorer, LexicalScorer
-from rag_compress.errors import InvalidInput
+from rag_compress.errors import InvalidInput, ModelError
 from rag_compress.models.protocols import Passage, SentenceScorer
 
 
@@ -79,6 +79,18 @@ def test_passages_without_sentences() -> None:
     """Nothing to score is no error."""
     (scores,) = CascadeScorer(LexicalScorer(), Counting(), passages=1).score(["x"], [[Passage("", "", []), LIKE[0]]])
     assert [len(array) for array in scores] == [0, 1]
+
+
+def test_a_scorer_of_the_wrong_length() -> None:
+    """What either scorer returns is checked."""
+
+    class Short:
+        def score(self, queries, passages):
+            return [[np.ones(1, np.float32) for _ in group] for group in passages]
+
+    for cascade in (CascadeScorer(Short(), Counting()), CascadeScorer(LexicalScorer(), Short())):
+        with pytest.raises(ModelError, match="one score for each sentence"):
+            cascade.score(["x"], [[Passage("", "yes. no.", [(0, 4), (5, 8)])]])
 
 
 def test_options_are_checked() -> None:

@@ -51,9 +51,15 @@ def test_without_weight_nothing_changes() -> None:
 
 def test_wrong_scores_and_options() -> None:
     """What is no probability cannot be made log-odds of; options are checked."""
-    for wrong in (1.5, -0.1, float("nan")):
+    for wrong in (1.5, -0.1):
         with pytest.raises(ModelError, match="no probabilities"):
             EnsembleScorer(Fixed(wrong, 0.5), Fixed(0, 0)).score(["q"], PASSAGES)
+    for first, other in ((Fixed(float("nan"), 0.5), Fixed(0, 0)), (Fixed(0.5, 0.5), Fixed(float("nan"), 0))):
+        with pytest.raises(ModelError, match="not a finite number"):
+            EnsembleScorer(first, other).score(["q"], PASSAGES)
+    for first, other in ((Fixed(0.5), Fixed(0, 0)), (Fixed(0.5, 0.5), Fixed(0))):
+        with pytest.raises(ModelError, match="one score for each sentence"):
+            EnsembleScorer(first, other).score(["q"], PASSAGES)
     for options in ({"weight": -1}, {"center": float("nan")}, {"weight": "3"}):
         with pytest.raises(InvalidInput, match=next(iter(options))):
             EnsembleScorer(Fixed(0.5), Fixed(0.5), **options)
