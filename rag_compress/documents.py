@@ -17,13 +17,12 @@ import sys
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any, cast
 
 from rag_compress.checks import is_folder
-from rag_compress.errors import DocumentError, InvalidInput
+from rag_compress.errors import DocumentError, InvalidInput, shown
 from rag_compress.types import Document
 
 STANDARD_INPUT = "-"
@@ -227,8 +226,7 @@ def _from_record(record: Any, place: str) -> _Item:
         return DocumentError(f"{place}: must hold an object, not {record!r:.80}")
     text_field = next((name for name in TEXT_FIELDS if name in record), None)
     if text_field is None:
-        known = ", ".join(map(repr, islice(record, _SHOWN))) or "none"
-        return DocumentError(f"{place}: has no field 'text', only {known:.300}")
+        return DocumentError(f"{place}: has no field 'text', only {shown(record)}")
     id_field = next((name for name in _ID_FIELDS if record.get(name) is not None), None)
     text, doc_id, title = record[text_field], record[id_field] if id_field else place, record.get("title") or ""
     if not isinstance(text, str):

@@ -18,15 +18,27 @@ RagCompressError
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 
 _PASSWORD = re.compile(r"(?<=://)([^/@:\s]*):[^/\s]*(?=@)|(?<=[?&]password=)[^&\s]*")
+_SHOWN = 10
 
 
 def without_password(text: str) -> str:
     """Returns an address, or a message that holds addresses, without their passwords."""
     return _PASSWORD.sub(lambda match: match[1] or "", text)
+
+
+def shown(names: Iterable[object]) -> str:
+    """Returns the first of many names for an error; `none` where there are none."""
+    return f"{', '.join(map(repr, islice(names, _SHOWN))) or 'none':.300}"
+
+
+def counted(number: int, noun: str) -> str:
+    """Returns a number of things in words: `1 row`, `2,000 rows`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 class RagCompressError(Exception):

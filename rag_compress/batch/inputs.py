@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from rag_compress.documents import TEXT_FIELDS
-from rag_compress.errors import InvalidInput
+from rag_compress.errors import InvalidInput, shown
 from rag_compress.stores.protocol import Columns, Row, Value
 from rag_compress.types import Context, Document
 
@@ -81,8 +81,7 @@ def texts_in(value: Value) -> Value:
 
 def _field(fields: Mapping[str, Any], name: str) -> Any:
     if name not in fields:
-        known = ", ".join(repr(field) for field in list(fields)[:10]) or "none"
-        raise InvalidInput(f"has no field {name!r}, only {known:.300}")
+        raise InvalidInput(f"has no field {name!r}, only {shown(fields)}")
     return fields[name]
 
 

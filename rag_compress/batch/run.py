@@ -21,7 +21,7 @@ from rag_compress.batch.outputs import Done, Notes, Output, Record, TableOutput,
 from rag_compress.batch.tally import Finished, Tally
 from rag_compress.batch.worker import Outcome
 from rag_compress.checks import check_count
-from rag_compress.errors import InvalidInput, TooManyErrors
+from rag_compress.errors import InvalidInput, TooManyErrors, counted
 from rag_compress.stores import split_scheme
 from rag_compress.stores.files import STANDARD_INPUT
 from rag_compress.stores.protocol import Derived, FileStore, Part, Row, Store
@@ -220,7 +220,7 @@ class Run:
         tally = self.progress.tally
         if self._has_too_many_errors:
             row, error = tally.failed[-1]
-            rows = "1 row" if tally.errors == 1 else f"{tally.errors} rows"
+            rows = counted(tally.errors, "row")
             raise TooManyErrors(f"{rows} failed, more than {self.max_errors}, such as {row:.80}: {error}")
 
     def _put_together(self, planned: _Planned, outcomes: list[Outcome]) -> Iterator[Done]:

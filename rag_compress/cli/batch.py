@@ -29,8 +29,8 @@ from rag_compress.batch.tally import Tally
 from rag_compress.batch.worker import Worker
 from rag_compress.checks import check_count
 from rag_compress.cli import FAILED, SKIPPED
-from rag_compress.cli.view import counted, stderr, stdout, to_json, visible
-from rag_compress.errors import InvalidInput, JobError, TooManyErrors
+from rag_compress.cli.view import stderr, stdout, to_json, visible
+from rag_compress.errors import InvalidInput, JobError, TooManyErrors, counted
 from rag_compress.stores import absolute, open_store
 from rag_compress.stores.files import compressing
 from rag_compress.stores.protocol import Columns, WriteMode

@@ -12,8 +12,8 @@ from rich.text import Text
 from rag_compress.checks import check_count, check_question
 from rag_compress.cli.options import Retrieval, Sources
 from rag_compress.cli.reading import read
-from rag_compress.cli.view import counted, progress, stderr, stdout, to_json, visible, working
-from rag_compress.errors import InvalidInput
+from rag_compress.cli.view import progress, stderr, stdout, to_json, visible, working
+from rag_compress.errors import InvalidInput, counted
 from rag_compress.models.torch import as_encoder
 from rag_compress.retrievers import (
     BM25Retriever,

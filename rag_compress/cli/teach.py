@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 
 from rag_compress.cli import SKIPPED
-from rag_compress.cli.view import counted, progress, stderr, visible
+from rag_compress.cli.view import progress, stderr, visible
+from rag_compress.errors import counted
 from rag_compress.models.named import named_summarizer
 from rag_compress.training.teaching import Teaching
 

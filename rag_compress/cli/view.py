@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from rag_compress.compressors.extractive import ExtractiveCompressor
+from rag_compress.errors import counted
 from rag_compress.prompts import PromptTemplate
 from rag_compress.selection import Selection, reopen
 from rag_compress.stages import Stage
@@ -83,11 +84,6 @@ def to_json(record: Mapping[str, Any]) -> str:
         finite = json.loads(json.dumps(record, default=str), parse_constant=lambda _: None)
         text = json.dumps(finite, ensure_ascii=False)
     return SURROGATE.sub(lambda match: f"\\u{ord(match.group()):04x}", text)
-
-
-def counted(number: int, noun: str) -> str:
-    """Returns a number of things in words: `1 row`, `2,000 rows`."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def visible(text: str) -> str:

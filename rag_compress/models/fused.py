@@ -20,7 +20,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rag_compress.errors import InvalidInput, ModelError, importing
+from rag_compress.errors import ModelError, importing
+from rag_compress.models.onnx import check_model_file
 
 with importing("onnx", "export", "Writing ONNX graphs"):
     import onnx
@@ -76,8 +77,7 @@ def batched_graph(small: Path, dtype: type[np.floating[Any]] = np.float16) -> by
         InvalidInput: There is no such file.
         ModelError: The file is another graph, or none.
     """
-    if not small.is_file():
-        raise InvalidInput(f"There is no model file {small}")
+    check_model_file(small)
     try:
         model = onnx.load(small)
     except Exception as error:  # protobuf's own

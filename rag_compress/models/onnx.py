@@ -24,9 +24,14 @@ def open_session(path: str | Path) -> Any:
         InvalidInput: There is no such file.
         ModelError: The file is not a graph that onnxruntime can run.
     """
+    check_model_file(path)
+    return new_session(str(path))
+
+
+def check_model_file(path: str | Path) -> None:
+    """Raises `InvalidInput` where there is no such file."""
     if not Path(path).is_file():
         raise InvalidInput(f"There is no model file {path}")
-    return new_session(str(path))
 
 
 def has_provider(provider: str) -> bool:

@@ -144,8 +144,9 @@ def ramp(step: int, steps: int, warmup: float, decay: float = 1.0) -> float:
 
 def half(device: str, *, bf16: bool | None = None) -> Any:
     """Returns the context of a forward pass: products in bfloat16 or not, by default on a GPU only."""
-    on_gpu = device.startswith("cuda")
-    return torch.autocast(device.split(":")[0], torch.bfloat16) if (on_gpu if bf16 is None else bf16) else nullcontext()
+    if bf16 is None:
+        bf16 = device.startswith("cuda")
+    return torch.autocast(device.split(":")[0], torch.bfloat16) if bf16 else nullcontext()
 
 
 def spread(items: Sequence[T], limit: int) -> list[T]:
