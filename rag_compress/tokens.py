@@ -61,7 +61,10 @@ _SHORT = 7
 
 
 def _cost(run: str) -> int:
-    """Returns the tokens of one run of like characters; the constants are fitted to `cl100k_base` in 13 languages."""
+    """Returns the tokens of one run of like characters, but for a short word, which is one token.
+
+    The constants are fitted to `cl100k_base` in 13 languages.
+    """
     first = run[0]
     if run.isspace():
         return 1
@@ -69,11 +72,9 @@ def _cost(run: str) -> int:
         cost = next((cost for below, cost in _COST_BELOW if ord(first) < below), _CJK_COST)
         return math.ceil(len(run) * cost)
     if first.isalpha():
-        return 1 if len(run) <= _SHORT else 2 if len(run) <= 13 else math.ceil(len(run) / 5)
-    if run[-1].isdigit():
-        digits = run.lstrip(" ")
-        return math.ceil(len(digits) / 3) + len(run) - len(digits)
-    return 1
+        return 2 if len(run) <= 13 else math.ceil(len(run) / 5)
+    digits = run.lstrip(" ")  # or one sign
+    return math.ceil(len(digits) / 3) + len(run) - len(digits)
 
 
 @dataclass(frozen=True)
