@@ -35,12 +35,24 @@ def test_a_group_goes_together() -> None:
 def test_estimates_that_are_too_low() -> None:
     """When joining costs more than was estimated, the last parts taken go until the rest fits."""
     assert fit([[0], [1], [2]], [Part(1)] * 3, lambda kept: 3 * len(kept), 6) == [0, 1]
+    assert fit([[i] for i in range(40)], [Part(10)] * 40, lambda kept: 11 * len(kept), 400) == list(range(36))
+    assert fit([[0]], [Part(1)], lambda kept: 9 * len(kept), 6) == []
 
 
 def test_estimates_that_are_too_high() -> None:
     """When joining costs less, the room that is left is offered again."""
     assert fit([[0], [1], [2]], [Part(4)] * 3, len, 5) == [0, 1]
     assert fit([[0], [1], [2]], [Part(4)] * 3, len, 6) == [0, 1, 2]
+
+
+def test_room_that_only_seems_enough() -> None:
+    """What is offered again is taken only if it fits when measured."""
+    sizes = [4, 2, 9]
+
+    def measure(kept: Sequence[int]) -> int:
+        return sum(sizes[i] for i in kept)
+
+    assert fit([[0], [1], [2]], [Part(5), Part(2), Part(1)], measure, 7) == [0, 1]
 
 
 @given(

@@ -79,6 +79,14 @@ def test_neighbours() -> None:
     assert kept(threshold=0.7, neighbours=1, max_tokens=6) == [0.9, 0.1, 0.7]
 
 
+def test_neighbours_may_share_words() -> None:
+    """Without a limit on similarity, a neighbour stays whatever words it shares with other documents."""
+    one, other = Document("a", "The river is long."), Document("b", "The river is wide. The sea is deep.")
+    pieces = (Segment.of(one, score=1.0), Segment.of(other, 0, 18, 0.1), Segment.of(other, 19, 35, 0.9))
+    (context,) = Selection(threshold=0.5, neighbours=1)([Context("q", (one, other), pieces)])
+    assert context.segments == pieces
+
+
 def test_near_copies_stay_dropped() -> None:
     """A near-copy neither comes back as a neighbour nor takes the place of one of the best n."""
     texts = ["The river is long.", "The river is long.", "The river is long!", "The sea is deep."]
