@@ -45,6 +45,14 @@ def test_gaps() -> None:
     assert template.render_context(context(Segment.of(BREAD, 0, 5), Segment.of(BREAD, 5, 8))) == "Bread is"
 
 
+def test_what_was_written_stands_apart() -> None:
+    """Pieces that a summarizer wrote of one document are joined by a space, wherever their spans end."""
+    one, two = (
+        Segment(text, (Span("br", *at),), verbatim=False) for text, at in (("Flour.", (0, 15)), ("Heat.", (15, 27)))
+    )
+    assert PromptTemplate().render_context(context(one, two)) == "[2] Flour. Heat."
+
+
 LIST = "- fruit\n  - apple\n  - pear\n- veg"
 
 
@@ -54,6 +62,7 @@ LIST = "- fruit\n  - apple\n  - pear\n- veg"
         (LIST, ["- fruit", "- apple", "- pear", "- veg"], LIST),
         (LIST, ["- apple", "- pear", "- veg"], "- apple\n- pear\n- veg"),
         (LIST, ["- fruit", "- pear"], "- fruit\n  - pear"),
+        ("fruit\n - apple\n - pear", ["- apple", "- pear"], "- apple\n- pear"),
         ("ports:\r\n  - 80\r\n\r\n  - 443", ["ports:", "- 80", "- 443"], "ports:\n  - 80\n\n  - 443"),
         ("- a\r- b\u2028- c", ["- a", "- b", "- c"], "- a\n- b\n- c"),
         (" " * 250 + "one.\n" + " " * 250 + "two.", ["one.", "two."], "one.\ntwo."),
@@ -117,12 +126,13 @@ def test_what_fits_beside_a_long_template() -> None:
         assert [s.score for s in replace(long, max_tokens=max_tokens).fit(scored).segments] == scores
 
 
-def test_messages_fit() -> None:
-    """The budget covers both messages."""
-    template = PromptTemplate(max_tokens=12, tokenizer=lambda text: len(text.split()))
+@pytest.mark.parametrize(("max_tokens", "kept"), [(9, ""), (10, "2"), (17, "2"), (18, "1"), (23, "1"), (24, "12")])
+def test_messages_fit(max_tokens: int, kept: str) -> None:
+    """The budget covers both messages, and is used."""
+    template = PromptTemplate(max_tokens=max_tokens, tokenizer=lambda text: len(text.split()))
     system, user = template.messages(Context.whole("which?", [RIVERS, BREAD]), system="Be brief.")
-    assert len((system["content"] + " " + user["content"]).split()) <= 12
-    assert "Bread" in user["content"]
+    assert len((system["content"] + " " + user["content"]).split()) <= max_tokens
+    assert [n for n in "12" if f"[{n}]" in user["content"]] == list(kept)
 
 
 def test_a_title_stays_on_its_line() -> None:

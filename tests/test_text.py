@@ -27,6 +27,8 @@ def pieces(value: str) -> list[str]:
         ('He said "Stop." Then he left (really).', ['He said "Stop."', "Then he left (really)."]),
         ("One paragraph\n\nanother one", ["One paragraph", "another one"]),
         ("# Title\nText follows. More.", ["# Title", "Text follows.", "More."]),
+        ("Text without end\n# Title\n## Subtitle", ["Text without end", "# Title", "## Subtitle"]),
+        ("Text without end\n>>> 1 + 1\n2", ["Text without end", ">>> 1 + 1\n2"]),
         ("Title\n=====\nText.", ["Title\n=====", "Text."]),
         ("- one\n- two. And more.\n* three", ["- one", "- two.", "And more.", "* three"]),
         ("1. first\n2) second", ["1. first", "2) second"]),
@@ -164,6 +166,7 @@ def test_split_document() -> None:
         assert (passage.title, place["id"], passage.metadata["a"]) == ("T", "d", 1)
     ends = [(p.metadata["passage_of"]["start"], p.metadata["passage_of"]["end"]) for p in passages]
     assert all(end + 1 == start for (_, end), (start, _) in pairwise(ends))
+    assert " ".join(p.text for p in split_document(document, max_words=1)) == value
 
 
 def test_split_document_in_chinese() -> None:
@@ -203,6 +206,20 @@ def test_no_quadratic_time() -> None:
 WRAPPED = """The river Loire rises in the Massif Central, near Mont Gerbier, and it flows north at
 first. After Orleans, a city of trade, it turns to the west. From there on it slowly goes
 on to Tours, where castles stand, and meets the Atlantic. It is 1006 km long."""
+
+
+def test_a_long_table() -> None:
+    """Rows stay whole, and apart, in a table much longer than what is looked at to know it for one."""
+    row = ",".join(["Some words. And more"] * 20)
+    assert pieces("\n".join([row] * 20)) == [row] * 20
+
+
+def test_long_code() -> None:
+    """A block of code longer than a piece may be is cut between lines."""
+    lines = [f"value_{i} = compute({i}, other=None)" for i in range(100)]
+    parts = pieces("\n".join(["```", *lines, "```"]))
+    assert [line for part in parts for line in part.split("\n")] == ["```", *lines, "```"]
+    assert max(map(len, parts)) <= text.MAX_CHARS
 
 
 def test_wrapped_prose_is_no_table() -> None:

@@ -57,6 +57,14 @@ def test_context_of_strings() -> None:
         Context.whole("q", "one string")
 
 
+def test_a_context_of_lists() -> None:
+    """Lists do for a context as well as tuples: it can be hashed, and a later stage adds to what was dropped."""
+    document = Document("x", "one")
+    context = Context("q", [document], [Segment.of(document)], [])  # type: ignore[arg-type]
+    assert context == Context.whole("q", [document])
+    assert hash(context) == hash(Context.whole("q", [document]))
+
+
 def test_context_is_checked() -> None:
     """A query is a string, and ids are unique."""
     with pytest.raises(InvalidInput, match="query must be a string, not NoneType"):
