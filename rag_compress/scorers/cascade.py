@@ -50,6 +50,7 @@ class CascadeScorer:
         check_number("share", self.share, 0, 1)
         if self.enough is not None:
             check_count("enough", self.enough, 1)
+        check_number("sure", self.sure)
 
     def score(self, queries: Sequence[str], passages: Sequence[Sequence[Passage]]) -> list[list[NDArray[np.float32]]]:
         """Returns the scores of `then`, and for what it did not read, smaller ones.

@@ -63,6 +63,9 @@ def test_it_stops_when_enough_was_found() -> None:
     CascadeScorer(LexicalScorer(), then, enough=8).score(["river yes"], [certain])
     assert len(set(then.read)) == 8
     then = Counting()
+    CascadeScorer(LexicalScorer(), then, enough=10).score(["river yes"], [certain])  # 9 words are sure
+    assert len(set(then.read)) == 20
+    then = Counting()
     CascadeScorer(LexicalScorer(), then, enough=1000).score(["river yes"], [certain])
     assert len(set(then.read)) == 20
 
@@ -99,5 +102,7 @@ def test_options_are_checked() -> None:
         CascadeScorer(LexicalScorer(), Counting(), passages=0)
     with pytest.raises(InvalidInput, match="share"):
         CascadeScorer(LexicalScorer(), Counting(), share=1.5)
+    with pytest.raises(InvalidInput, match="sure must be a number"):
+        CascadeScorer(LexicalScorer(), Counting(), enough=5, sure=float("nan"))
     with pytest.raises(InvalidInput, match=r"then must have score.*LexicalScorer'"):
         CascadeScorer(LexicalScorer(), LexicalScorer)  # type: ignore[arg-type]
