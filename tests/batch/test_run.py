@@ -607,6 +607,29 @@ def test_a_table_is_done_anew(tmp_path: Path) -> None:
     assert [once("docs"), once("docs")] == [10 - begun, 0]  # it goes on anew
 
 
+def test_a_table_knows_what_was_made_of_it(tmp_path: Path) -> None:
+    """Whatever the folder, a row is computed when its text, the settings or the place of the result are new."""
+    source = tmp_path / "a.sqlite"
+    with sqlite3.connect(source) as database:
+        database.execute("CREATE TABLE docs (id INTEGER PRIMARY KEY, text TEXT)")
+        database.executemany("INSERT INTO docs VALUES (?, ?)", enumerate(TEXTS))
+
+    def once(out: str, threshold: float = 0.1, mode: WriteMode = WriteMode.column) -> int:
+        job = Job(str(source), Worker("lexical", {"threshold": threshold}), query="rice?", table="docs", mode=mode)
+        store, engine = open_store(str(source), "docs", job.columns), LocalEngine(workers=1)
+        return Run(job, store, JobFolder(str(tmp_path / out)), engine)().tally.fresh
+
+    assert [once("one"), once("two")] == [10, 0]
+    with sqlite3.connect(source) as database:
+        database.execute("UPDATE docs SET text = 'Rice is new.' WHERE id = 3")
+    assert [once("one"), once("two")] == [1, 0]
+    assert once("three", threshold=0.2) == 10
+    assert once("four", threshold=0.2, mode=WriteMode.replace) == 10
+    with sqlite3.connect(source) as database:
+        database.execute("UPDATE docs SET text = 'Rice is newer.' WHERE id = 3")
+    assert once("four", threshold=0.2, mode=WriteMode.replace) == 1
+
+
 def test_a_tally_outlives_runs_that_compute_nothing(tmp_path: Path) -> None:
     """What a table's rows took, and what there is to look at of them, is known from the run that computed them."""
     source = tmp_path / "a.sqlite"
