@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -33,6 +34,8 @@ def test_gate() -> None:
     assert len(does_not.dropped) == 2
     assert does_not.notes["gate"] == {"relevance": 0.01, "passed": False}
     assert helps.notes["gate"]["passed"]
+    assert gate.compress("q?", [" \n"]).is_empty
+    assert RelevanceGate(LexicalScorer(), threshold=0.05).compress("river?", ["bread"]).is_empty
 
 
 def test_one_idea() -> None:
@@ -47,7 +50,8 @@ def test_what_passes_unasked() -> None:
     gate = RelevanceGate(Rivers(), threshold=0.5)
     blank, empty = Context.whole(" ", ["bread"]), Context("q?")
     assert gate([blank, empty]) == [blank, empty]
-    pipeline = ExtractiveCompressor(LexicalScorer()) >> gate
-    assert not pipeline.compress("river?", ["a river"]).is_empty
+    river = Context.whole("q?", ["a river", "bread"])
+    (without,) = gate([replace(river, segments=river.segments[1:], dropped=river.segments[:1])])
+    assert (without.segments, without.dropped) == ((), river.segments)
     with pytest.raises(InvalidInput, match="threshold"):
         RelevanceGate(Rivers(), threshold=float("nan"))

@@ -176,14 +176,24 @@ def test_the_gate() -> None:
         ("How long is the Rhine?", RHINE, False),
         ("Who found it?", "In May, Marie Curie found it.", True),
         ("Who found it?", "it was found by a child.", False),
+        ("Who found it?", "it was found by 17 children.", False),
+        ("How long is it?", "it is near Paris.", False),
         ("Why is it so?", "In May, Marie Curie found 17 of them.", False),
         ("Why is it so?", "def f(x):\n    return x;\n", True),
+        ("Why is it so?", "def f(x):" + "\nThey say so." * 4, False),
         ("Why is it so?", "", False),
     ],
 )
 def test_exactness(query: str, text: str, exact: bool) -> None:
     """Numbers for questions after numbers, names for those after names, code always."""
     assert Exactness()(query, text) is exact
+
+
+def test_exactness_in_part() -> None:
+    """What is not asked for is not looked for."""
+    assert not Exactness(numbers=False)("How long is the Loire?", LOIRE)
+    assert not Exactness(names=False)("Who found it?", "In May, Marie Curie found it.")
+    assert not Exactness(code=False)("Why is it so?", "def f(x):\n    return x;\n")
 
 
 def test_exactness_of_a_long_line_is_quick() -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
+import numpy as np
 import pytest
 
 from rag_compress import BM25Retriever, Document, HybridRetriever
 from rag_compress.errors import InvalidInput
 from rag_compress.retrievers import Interpolation, ReciprocalRankFusion
+from rag_compress.stages import Retriever
 
 A, B, C = (Document(name, name, score=score) for name, score in [("a", 3.0), ("b", 2.0), ("c", 1.0)])
 
@@ -56,6 +59,32 @@ def test_a_document_counts_once_in_a_ranking(fusion) -> None:
 def test_equal_scores() -> None:
     """A ranking of equal scores counts fully, an empty one not at all."""
     assert [d.score for d in Interpolation().fuse([[A, replace(A, id="z")], []])] == [0.5, 0.5]
+
+
+def test_an_embedding_survives() -> None:
+    """A document has the embedding of the ranking that knows it, whichever comes first."""
+    dense = replace(A, embedding=np.ones(2, np.float32))
+    for rankings in ([[A], [dense]], [[dense], [A]]):
+        assert ReciprocalRankFusion().fuse(rankings)[0].embedding is dense.embedding
+
+
+@dataclass(frozen=True)
+class Fixed(Retriever):
+    """Finds the same documents for every query."""
+
+    documents: tuple[Document, ...]
+    k: int = 10
+
+    def rank(self, queries: Sequence[str], k: int) -> list[list[Document]]:
+        """Returns the first k."""
+        return [list(self.documents[:k]) for _ in queries]
+
+
+@pytest.mark.parametrize(("k", "depth", "found"), [(1, 100, "b"), (1, 1, "a"), (2, 1, "ba"), (3, 100, "bac")])
+def test_depth(k: int, depth: int, found: str) -> None:
+    """Each part contributes as many documents as it may, and never fewer than are asked for; k come out."""
+    hybrid = HybridRetriever((Fixed((A, B)), Fixed((C, B))), k=k, depth=depth)
+    assert [document.id for document in hybrid.retrieve(["q"])[0]] == list(found)
 
 
 def test_a_hybrid_of_nothing() -> None:

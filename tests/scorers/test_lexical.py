@@ -69,6 +69,7 @@ def test_words_of_every_title_do_not_count() -> None:
     assert first[0].item() == 0
     assert second[0].item() > 0
     assert LexicalScorer().score(["Normans"], [same])[0][0].item() > 0
+    assert LexicalScorer().score(["Where did the Normans win?"], [same[:1]])[0][0].item() > 0
 
 
 @pytest.mark.parametrize("options", [{"k1": 0}, {"b": 1}], ids=str)
