@@ -18,7 +18,7 @@ from rouge_score.rouge_scorer import RougeScorer
 
 from eval.datasets import data_folder
 from eval.grounding import unsupported_share
-from eval.results import Result
+from eval.results import RESULTS, Out, Result, check_command
 from eval.summaries import SETS, SummaryRow, read_summaries
 from rag_compress.compressors import AbstractiveCompressor, Chunking, ExtractiveCompressor
 from rag_compress.models.generation import Seq2SeqSummarizer
@@ -143,8 +143,13 @@ def main(
     split: Annotated[str, typer.Option(help="test or dev.")] = "test",
     limit: Annotated[int, typer.Option(help="The most texts.")] = LIMIT,
     data: Annotated[Path | None, typer.Option(help="The data folder (default: $RAG_COMPRESS_DATA).")] = None,
+    out: Out = RESULTS,
 ) -> None:
-    """Measures one system on one set and writes `eval/results/abstractive-<system>-<set>-<split>.json`."""
+    """Measures one system on one set and writes `abstractive-<system>-<set>-<split>.json`."""
+    options = f" --limit {limit}" if limit != LIMIT else ""
+    command = f"python -m eval.abstractive --system {system} --set {name} --split {split}{options}"
+    stem = f"abstractive-{system if system in BASELINES else Path(system).name}-{name}-{split}"
+    check_command(stem, command, out)
     folder = data_folder(data)
     rows = list(read_summaries(folder, name, split))[:limit]
     dev = list(read_summaries(folder, name, "dev"))[:_TUNED]
@@ -159,15 +164,13 @@ def main(
         details["examples"] = [[row.source, text] for row, text in list(zip(rows, raw, strict=True))[:8]]
     details["seconds"] = round(time.perf_counter() - start, 1)
     scores = figures(texts, rows) | more
-    label = system if system in BASELINES else Path(system).name
-    options = f" --limit {limit}" if limit != LIMIT else ""
     result = Result(
-        command=f"python -m eval.abstractive --system {system} --set {name} --split {split}{options}",
+        command=command,
         scores=scores,
         details=details,
         samples={"ROUGE-L": rouge(texts, rows)["ROUGE-L"]},
     )
-    file = result.write(f"abstractive-{label}-{name}-{split}")
+    file = result.write(stem, out)
     Console().print(f"{file.name}: " + ", ".join(f"{key} {value:.1f}" for key, value in scores.items()))
 
 

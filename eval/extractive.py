@@ -28,7 +28,7 @@ from eval.datasets import (
     read_questions,
     unanswerable,
 )
-from eval.results import Result
+from eval.results import RESULTS, Out, Result, check_command
 from eval.systems import SYSTEMS, scorer_named
 from eval.words import count_words
 from rag_compress.compressors import ExtractiveCompressor
@@ -167,8 +167,14 @@ def main(
     limit: Annotated[int, typer.Option(help="The most questions to measure (of each language).")] = LIMIT,
     threshold: Annotated[float | None, typer.Option(help="Also measure this threshold, for scores in [0, 1].")] = None,
     data: Annotated[Path | None, typer.Option(help="The data folder (default: $RAG_COMPRESS_DATA).")] = None,
+    out: Out = RESULTS,
 ) -> None:
-    """Measures one system on one set and writes `eval/results/extractive-<system>-<set>-<split>.json`."""
+    """Measures one system on one set and writes `extractive-<system>-<set>-<split>.json`."""
+    options = f" --limit {limit}" if limit != LIMIT else ""
+    options += f" --threshold {threshold:g}" if threshold is not None else ""
+    command = f"python -m eval.extractive --system {system} --set {name} --split {split}{options}"
+    stem = f"extractive-{system}-{name}-{split}".replace(":", "-")
+    check_command(stem, command, out)
     everything = list(read_questions(data_folder(data), name, split))
     groups = by_language(everything).values() if name.endswith(f":{EACH}") else [everything]
     questions = [question for group in groups for question in measured(group, limit)]
@@ -183,15 +189,13 @@ def main(
     samples |= samples_of_languages
     if threshold is not None:
         figures |= threshold_figures(scored, score_questions(scorer, unanswerable(everything, limit)), threshold)
-    options = f" --limit {limit}" if limit != LIMIT else ""
-    options += f" --threshold {threshold:g}" if threshold is not None else ""
     result = Result(
-        command=f"python -m eval.extractive --system {system} --set {name} --split {split}{options}",
+        command=command,
         scores=figures,
         details={"scorer": type(scorer).__name__, "questions": len(questions), "seconds": round(seconds, 1)},
         samples=samples,
     )
-    file = result.write(f"extractive-{system}-{name}-{split}".replace(":", "-"))
+    file = result.write(stem, out)
     Console().print(f"{file.name}: " + ", ".join(f"{key} {value:.1f}" for key, value in figures.items()))
 
 

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from eval.datasets import Question, data_folder, measured, read_questions
 from eval.metrics import auroc
-from eval.results import Result
+from eval.results import RESULTS, Out, Result, check_command
 from rag_compress.compressors import RelevanceGate
 from rag_compress.types import Context, Document
 
@@ -63,18 +63,21 @@ def main(
     split: Annotated[str, typer.Option(help="test or dev.")] = "test",
     limit: Annotated[int, typer.Option(help="The most questions.")] = LIMIT,
     data: Annotated[Path | None, typer.Option(help="The data folder (default: $RAG_COMPRESS_DATA).")] = None,
+    out: Out = RESULTS,
 ) -> None:
-    """Measures the gate on one set and writes `eval/results/gate-<set>-<split>.json`."""
+    """Measures the gate on one set and writes `gate-<set>-<split>.json`."""
+    options = f" --limit {limit}" if limit != LIMIT else ""
+    command, stem = f"python -m eval.gate --set {name} --split {split}{options}", f"gate-{name}-{split}"
+    check_command(stem, command, out)
     questions = measured(read_questions(data_folder(data), name, split), limit)
     gate = RelevanceGate()
     scores = figures(seen([question.context for question in questions], gate), seen(foreign(questions), gate))
-    options = f" --limit {limit}" if limit != LIMIT else ""
     result = Result(
-        command=f"python -m eval.gate --set {name} --split {split}{options}",
+        command=command,
         scores=scores,
         details={"questions": len(questions), "default threshold": gate.threshold},
     )
-    file = result.write(f"gate-{name}-{split}")
+    file = result.write(stem, out)
     Console().print(f"{file.name}: " + ", ".join(f"{key} {value:.1f}" for key, value in scores.items()))
 
 

@@ -20,7 +20,7 @@ from rich.console import Console
 
 from eval.corruptions import CORRUPTIONS, Material
 from eval.datasets import data_folder
-from eval.results import Result
+from eval.results import RESULTS, Out, Result, check_command
 from eval.summaries import SETS, SummaryRow, read_summaries
 from eval.words import plain_words
 from rag_compress.compressors import Grounding
@@ -71,8 +71,12 @@ def main(
     split: Annotated[str, typer.Option(help="test or dev.")] = "test",
     limit: Annotated[int, typer.Option(help="The most summaries.")] = LIMIT,
     data: Annotated[Path | None, typer.Option(help="The data folder (default: $RAG_COMPRESS_DATA).")] = None,
+    out: Out = RESULTS,
 ) -> None:
-    """Measures the check on one set and writes `eval/results/grounding-<set>-<split>.json`."""
+    """Measures the check on one set and writes `grounding-<set>-<split>.json`."""
+    options = f" --limit {limit}" if limit != LIMIT else ""
+    command, stem = f"python -m eval.grounding --set {name} --split {split}{options}", f"grounding-{name}-{split}"
+    check_command(stem, command, out)
     rows = list(read_summaries(data_folder(data), name, split))[:limit]
     grounding = Grounding()
     sources = {row.id: pieces(row.source) for row in rows}
@@ -93,14 +97,13 @@ def main(
     scores["of those with marks of the source only"] = 100 * sum(not v.holds for v in faithful) / len(faithful)
     scores["unsupported words, spoiled"] = unsupported_share(before, texts)
     scores["unsupported words, after the check"] = unsupported_share(after, texts)
-    options = f" --limit {limit}" if limit != LIMIT else ""
     counts = {kind: len(values) for kind, values in caught.items()}
     result = Result(
-        command=f"python -m eval.grounding --set {name} --split {split}{options}",
+        command=command,
         scores=scores,
         details={"check": repr(grounding), "summaries": len(rows), "good sentences": len(good), "spoiled": counts},
     )
-    file = result.write(f"grounding-{name}-{split}")
+    file = result.write(stem, out)
     Console().print(f"{file.name}: " + ", ".join(f"{key} {value:.1f}" for key, value in scores.items()))
 
 

@@ -18,7 +18,7 @@ from rich.console import Console
 
 from eval import metrics
 from eval.datasets import Question, data_folder, measured, read_questions, unanswerable
-from eval.results import Result
+from eval.results import RESULTS, Out, Result, check_command
 from eval.significance import bootstrap_interval
 from eval.systems import SYSTEMS, minilm_folder, scorer_named
 from eval.words import count_words
@@ -118,8 +118,9 @@ def main(
     minutes: Annotated[float, typer.Option(help="The most minutes of training.")] = 15.0,
     threads: Annotated[int, typer.Option(help="Threads.")] = 2,
     data: Annotated[Path | None, typer.Option(help="The data folder (default: $RAG_COMPRESS_DATA).")] = None,
+    out: Out = RESULTS,
 ) -> None:
-    """Measures one system on one set, or trains the reader; writes `eval/results/reader-….json`."""
+    """Measures one system on one set, or trains the reader; writes `reader-….json`."""
     import torch
 
     from eval.reader_training import ReaderSchedule
@@ -129,12 +130,14 @@ def main(
     if train:
         result, file = train_and_check(folder, ReaderSchedule(steps, minutes, threads=threads)), "reader-training"
     else:
-        command = f"python -m eval.reader --system {system} --set {name} --split {split} --threshold {threshold:g}"
+        options = f"--threshold {threshold:g} --limit {limit}"
+        command = f"python -m eval.reader --system {system} --set {name} --split {split} {options}"
+        file = f"reader-{system}-{name}-{split}".replace(":", "-")
+        check_command(file, command, out)
         questions = list(read_questions(folder, name, split))
         compressor = ExtractiveCompressor(scorer_named(system, questions), Selection(threshold=threshold))
-        result = measure(compressor, questions, limit, f"{command} --limit {limit}")
-        file = f"reader-{system}-{name}-{split}".replace(":", "-")
-    written = result.write(file)
+        result = measure(compressor, questions, limit, command)
+    written = result.write(file, out)
     Console().print(f"{written.name}: " + ", ".join(f"{key} {value:.1f}" for key, value in result.scores.items()))
 
 

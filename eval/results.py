@@ -9,9 +9,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 RESULTS = Path(__file__).parent / "results"
+Out = Annotated[Path, typer.Option("--out", help="The folder for the result.", show_default="eval/results")]
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,13 @@ class Result:
         file = folder / f"{name}.json"
         file.write_text(f"{{\n{lines}\n}}\n", encoding="utf-8")
         return file
+
+
+def check_command(name: str, command: str, folder: Path) -> None:
+    """Raises `BadParameter` if the result `<name>.json` is another command's, such as one with another `--limit`."""
+    file = folder / f"{name}.json"
+    if file.is_file() and (other := read_result(name, folder).command) != command:
+        raise typer.BadParameter(f"{file} is the result of `{other}`: give another folder with --out, or delete it")
 
 
 def read_result(name: str, folder: Path = RESULTS) -> Result:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 from dataclasses import replace
 from math import ceil
 
@@ -10,7 +12,8 @@ import typer
 
 from eval import metrics
 from eval.datasets import GivenSentences, Passage, Question, measured, unanswerable
-from eval.extractive import budget_figures, language_figures, passage_figures, score_questions, threshold_figures
+from eval.extractive import budget_figures, language_figures, main, passage_figures, score_questions, threshold_figures
+from eval.results import Result, read_result
 from eval.systems import LeadScorer, PlainBM25Scorer, RandomScorer, scorer_named
 from eval.words import count_words
 from rag_compress.compressors import ExtractiveCompressor
@@ -164,6 +167,24 @@ def test_an_unknown_system_names_the_known_ones():
     """The error lists what there is."""
     with pytest.raises(typer.BadParameter, match="lead, random, bm25, lexical"):
         scorer_named("nothing")
+
+
+def test_a_limited_run_leaves_the_full_result_as_it_is(tmp_path):
+    """Another `--limit` needs another folder, and is told so before anything is measured."""
+    line = {"id": "a", "query": "Who sleeps?", "answers": ["Cats"]}
+    context = {"id": "c", "title": None, "text": "Cats sleep.", "gold": True, "sentences": [[0, 11]], "evidence": [0]}
+    (tmp_path / "evidence").mkdir()
+    with gzip.open(tmp_path / "evidence/toy-test.jsonl.gz", "wt") as file:
+        file.write(json.dumps({**line, "contexts": [context]}))
+    command = "python -m eval.extractive --system lexical --set toy --split test"
+    full = Result(command, {"EV@20": 12.0}).write("extractive-lexical-toy-test", tmp_path)
+    with pytest.raises(typer.BadParameter, match=f"`{command}`: give another folder with --out"):
+        main("lexical", "toy", limit=1, data=tmp_path, out=tmp_path)
+    assert read_result(full.stem, tmp_path).scores == {"EV@20": 12.0}
+    main("lexical", "toy", limit=1, data=tmp_path, out=tmp_path / "tries")
+    assert read_result(full.stem, tmp_path / "tries").command == f"{command} --limit 1"
+    main("lexical", "toy", data=tmp_path, out=tmp_path)
+    assert read_result(full.stem, tmp_path).scores["EV@50"] == 0
 
 
 def _many_sentences(seed: int) -> Passage:
