@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Mapping
 from numbers import Integral, Real
 from typing import Any, get_args
 
@@ -13,6 +14,13 @@ def check_count(name: str, value: object, least: int = 0) -> None:
     """Raises `InvalidInput` unless a value is an integer (numpy's too) of at least `least`."""
     if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
         raise InvalidInput(f"{name} must be an integer of at least {least}, not {value!r:.80}")
+
+
+def listed(name: str, kinds: str, values: Any) -> list[Any]:
+    """Returns values as a list; raises `InvalidInput` for one alone, such as a text, a mapping or `None`."""
+    if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
+        raise InvalidInput(f"{name} must be a list of {kinds}, not {values!r:.80}: put it into a list")
+    return list(values)
 
 
 def check_question(question: str | None) -> None:

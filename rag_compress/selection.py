@@ -13,7 +13,7 @@ from rag_compress.checks import check_count, check_number
 from rag_compress.errors import InvalidInput
 from rag_compress.prompts import PromptTemplate, choose, document_order, rank_key
 from rag_compress.stages import Stage
-from rag_compress.types import Context, Segment
+from rag_compress.types import Context, Segment, as_contexts
 from rag_compress.words import words
 
 
@@ -62,7 +62,7 @@ class Selection(Stage):
 
     def __call__(self, batch: Sequence[Context]) -> list[Context]:
         """Returns each context with its best segments kept and the others added to `dropped`."""
-        return [self._select(context) for context in batch]
+        return [self._select(context) for context in as_contexts(batch)]
 
     @property
     def without_budget(self) -> Selection:

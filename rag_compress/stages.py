@@ -6,9 +6,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from rag_compress.checks import check_count
-from rag_compress.errors import InvalidInput, ModelError
-from rag_compress.types import Context, Document, check_query
+from rag_compress.checks import check_count, listed
+from rag_compress.errors import ModelError
+from rag_compress.types import Context, Document, as_contexts, check_query
 
 
 class Stage(ABC):
@@ -45,7 +45,7 @@ class Pipeline(Stage):
 
     def __call__(self, batch: Sequence[Context]) -> list[Context]:
         """Returns the contexts after the last stage."""
-        contexts = list(batch)
+        contexts = as_contexts(batch)
         for stage in self.stages:
             contexts = stage(contexts)
         return contexts
@@ -76,9 +76,7 @@ class Retriever(Stage):
             queries: What to look for.
             k: By default the retriever's own; more than there are documents gives all that match.
         """
-        if isinstance(queries, str):
-            raise InvalidInput("queries must be a list of strings, not one string: put it into a list")
-        queries = list(queries)
+        queries = listed("queries", "strings", queries)
         for query in queries:
             check_query(query)
         k = self.k if k is None else k
@@ -93,6 +91,7 @@ class Retriever(Stage):
 
     def __call__(self, batch: Sequence[Context]) -> list[Context]:
         """Returns each context with the documents that were retrieved for its query, kept whole."""
+        batch = as_contexts(batch)
         found = self.retrieve([context.query for context in batch])
         return [Context.whole(context.query, documents) for context, documents in zip(batch, found, strict=True)]
 

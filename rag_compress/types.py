@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
-from rag_compress.checks import check_number
+from rag_compress.checks import check_number, listed
 from rag_compress.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -181,12 +181,23 @@ def as_documents(documents: Iterable[Document | str]) -> tuple[Document, ...]:
     Raises:
         InvalidInput: One is neither a `Document` nor a string, or all are no list.
     """
-    if isinstance(documents, str | bytes | Document | Mapping) or not isinstance(documents, Iterable):
-        raise InvalidInput(f"documents must be a list of documents, not {documents!r:.80}: put it into a list")
-    given = [Document(str(i), d) if isinstance(d, str) else d for i, d in enumerate(documents)]
+    given = [
+        Document(str(i), d) if isinstance(d, str) else d
+        for i, d in enumerate(listed("documents", "documents", documents))
+    ]
     for document in given:
         _check_document(document)
     return tuple(given)
+
+
+def as_contexts(batch: Iterable[Context]) -> list[Context]:
+    """Returns what a stage is called with as a list; raises `InvalidInput` unless it is contexts."""
+    contexts = listed("A batch", "contexts", batch)
+    for context in contexts:
+        if not isinstance(context, Context):
+            ways = "call compress(query, documents), or make one with Context.whole"
+            raise InvalidInput(f"A batch must be a list of contexts, and holds {context!r:.80}: {ways}")
+    return contexts
 
 
 def check_query(query: object) -> None:

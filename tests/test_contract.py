@@ -27,6 +27,7 @@ from rag_compress import (
     Selection,
     Stage,
 )
+from rag_compress.errors import InvalidInput
 from rag_compress.models.protocols import Summarizer
 from rag_compress.testing import (
     HashEncoder,
@@ -166,6 +167,14 @@ def test_empty_is_legal(row: Row) -> None:
     nothing, something = stage([Context("q"), Context.whole("q", ["", "some text", "\n"])])
     assert nothing.is_empty
     assert all(segment.score is None for segment in something.segments)
+
+
+@every_row
+@pytest.mark.parametrize("batch", [Context("q"), None, "text", ["text"], [None], {"text": 1}], ids=repr)
+def test_what_is_no_batch(row: Row, batch: Any) -> None:
+    """Anything else than a list of contexts is an error that shows it."""
+    with pytest.raises(InvalidInput, match="must be a list of contexts, "):
+        row.make(Selection())(batch)
 
 
 @every_row

@@ -20,7 +20,7 @@ from rag_compress.models.protocols import Summarizer, Summary
 from rag_compress.prompts import PromptTemplate
 from rag_compress.selection import Selection
 from rag_compress.stages import Stage
-from rag_compress.types import Context, Segment
+from rag_compress.types import Context, Segment, as_contexts
 from rag_compress.words import words
 
 _SHARE = 3
@@ -94,7 +94,7 @@ class AbstractiveCompressor(Stage):
             InvalidInput: A segment is not verbatim: a summary cannot be summarised again, its sources can.
             ModelError: The summarizer did not return one summary for each text.
         """
-        batch = list(batch)
+        batch = as_contexts(batch)
         parts = [self._parts(context) for context in batch]
         written = self._write([part for own in parts for part in own])
         drafts = [Draft(own, [next(written) for _ in own]) for own in parts]

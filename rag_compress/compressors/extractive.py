@@ -17,7 +17,7 @@ from rag_compress.scorers.named import DEFAULT, Model, named_scorer
 from rag_compress.selection import Selection
 from rag_compress.stages import Stage
 from rag_compress.text import Offsets, Splitter, cut, fine_cut
-from rag_compress.types import Context, Document, Segment
+from rag_compress.types import Context, Document, Segment, as_contexts
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ class ExtractiveCompressor(Stage):
 
     def score(self, batch: Sequence[Context]) -> list[Context]:
         """Returns each context with every sentence kept and scored: what a sweep over selections starts from."""
-        batch = list(batch)
+        batch = as_contexts(batch)
         pieces = [pieces_of(context, self.splitter) for context in batch]
         passages = [
             [Passage(document.title, document.text, offsets) for document, offsets in groups] for groups in pieces

@@ -10,7 +10,7 @@ from rag_compress.compressors.extractive import ExtractiveCompressor
 from rag_compress.models.protocols import SentenceScorer, check_scorer
 from rag_compress.scorers.classifier import ClassifierScorer
 from rag_compress.stages import Stage
-from rag_compress.types import Context
+from rag_compress.types import Context, as_contexts
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class RelevanceGate(Stage):
         Raises:
             ModelError: The scorer returned the wrong number of scores, or one that is not a number.
         """
-        batch = list(batch)
+        batch = as_contexts(batch)
         asked = [bool(context.segments and context.query.strip()) for context in batch]
         whole = [_whole(context) for context, is_asked in zip(batch, asked, strict=True) if is_asked]
         scored = iter(ExtractiveCompressor(self.scorer).score(whole))

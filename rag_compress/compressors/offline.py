@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from rag_compress.prompts import PromptTemplate
 from rag_compress.stages import Stage
-from rag_compress.types import Context, Document, as_documents
+from rag_compress.types import Context, Document, as_contexts, as_documents
 
 _BARE = PromptTemplate(source="{text}")
 
@@ -46,7 +46,7 @@ class EachDocument(Stage):
 
     def __call__(self, batch: Sequence[Context]) -> list[Context]:
         """Returns each context with what the compressor made of its documents, in order."""
-        batch = list(batch)
+        batch = as_contexts(batch)
         alone = [_alone(context, document) for context in batch for document in context.documents]
         done = iter(self.compressor(alone))
         return [_together(context, [next(done) for _ in context.documents]) for context in batch]

@@ -22,7 +22,7 @@ from rag_compress.prompts import BACKGROUND, PromptTemplate, join_segments, rank
 from rag_compress.retrievers.index_folder import indexed_text
 from rag_compress.stages import Stage
 from rag_compress.text import cut
-from rag_compress.types import Context, Document, Segment, Span
+from rag_compress.types import Context, Document, Segment, Span, as_contexts
 
 XRAG = PromptTemplate(template=BACKGROUND, source="{text}", separator=" ")
 """Background, then the question: what `rag-compress train projector` trains with."""
@@ -73,7 +73,7 @@ class ProjectorCompressor(Stage):
             InvalidInput: A document has no embedding that fits, and there is no encoder; or a segment is soft already.
             ModelError: The encoder or the projector returned something else than finite rows of the right shape.
         """
-        batch = list(batch)
+        batch = as_contexts(batch)
         sources = [list(self._sources(context)) for context in batch]
         pieces = [piece for own in sources for source in own for piece in source.pieces]
         tokens = iter(self._projected(pieces))

@@ -220,6 +220,13 @@ class Outcome(NamedTuple):
     event: dict[str, Any]
 
 
+def check_sources(sources: Any, kind: type) -> None:
+    """Raises `InvalidInput` unless what is to be compressed is a list of a framework's documents."""
+    if not isinstance(sources, Sequence) or not all(isinstance(source, kind) for source in sources):
+        name = f"{kind.__module__.partition('.')[0]}'s {kind.__name__}"
+        raise InvalidInput(f"What is to be compressed must be a list of {name}, not {sources!r:.80}")
+
+
 def numbered(query: str, sources: Sequence[tuple[str, str, Frame]]) -> Context:
     """Returns the context of foreign documents `(text, title, frame)`; a document's id is its position."""
     documents = [Document(str(i), text, title, metadata={_FRAME: f}) for i, (text, title, f) in enumerate(sources)]

@@ -15,6 +15,7 @@ from rag_compress.pipelines.framework import (
     OnError,
     Per,
     Piece,
+    check_sources,
     name_of,
     numbered,
     title_in,
@@ -59,6 +60,7 @@ class ContextCompressor:
     @component.output_types(documents=list[Document])
     def run(self, query: str, documents: list[Document]) -> dict[str, list[Document]]:
         """Returns what helps to answer the query, in the order of the documents."""
+        check_sources(documents, Document)
         places = [i for i, document in enumerate(documents) if (document.content or "").strip()]
         sources = [(documents[i].content or "", title_in(documents[i].meta, self.title_key), NO_FRAME) for i in places]
         [outcome] = self.compression.run([numbered(query, sources)])

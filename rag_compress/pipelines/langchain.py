@@ -26,6 +26,7 @@ from rag_compress.pipelines.framework import (
     Outcome,
     Per,
     Piece,
+    check_sources,
     numbered,
     pieces_of,
     title_in,
@@ -120,6 +121,8 @@ class CompressionOptions(Serializable):
 
     def _run(self, queries: Sequence[Query]) -> list[Outcome]:
         """Returns what becomes of each query's documents: one batch of the model for all."""
+        for _, documents in queries:
+            check_sources(documents, LangChainDocument)
         return self._compression().run(
             [
                 numbered(query, [(d.page_content, title_in(d.metadata, self.title_key), NO_FRAME) for d in documents])
@@ -244,10 +247,7 @@ class _CompressionRunnable(CompressionOptions, RunnableSerializable[dict[str, An
         keys = (self.query_key, self.documents_key)
         if not isinstance(given, Mapping) or not all(key in given for key in keys):
             raise InvalidInput(f"The input must be a dict with {keys[0]!r} and {keys[1]!r}, not {given!r:.80}")
-        documents = given[self.documents_key]
-        if not isinstance(documents, Sequence) or not all(isinstance(d, LangChainDocument) for d in documents):
-            raise InvalidInput(f"{keys[1]!r} must be a list of LangChain's documents, not {documents!r:.80}")
-        return given[self.query_key], documents
+        return given[self.query_key], given[self.documents_key]
 
 
 class CompressDocuments(_CompressionRunnable):

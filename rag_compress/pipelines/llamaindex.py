@@ -26,6 +26,7 @@ from rag_compress.pipelines.framework import (
     Outcome,
     Per,
     Piece,
+    check_sources,
     name_of,
     numbered,
     pieces_of,
@@ -134,6 +135,7 @@ class NodeCompressor(BaseNodePostprocessor):
     def _postprocess_nodes(
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
     ) -> list[NodeWithScore]:
+        check_sources(nodes, NodeWithScore)
         if query_bundle is None:
             return nodes
         name = self.stage if isinstance(self.stage, str) else type(self.stage).__name__

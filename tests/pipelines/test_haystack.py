@@ -65,3 +65,10 @@ def test_on_error_original_returns_the_documents_as_they_were():
     with pytest.raises(RuntimeError, match="out of memory"):
         ContextCompressor(stage=FAILING).run("fail", given)
     assert ContextCompressor(stage=FAILING, on_error="original").run("fail", given) == {"documents": given}
+
+
+@pytest.mark.parametrize("documents", [None, "text", ["text"]], ids=repr)
+def test_what_is_no_list_of_documents(documents):
+    """Anything else is an error that shows it."""
+    with pytest.raises(InvalidInput, match=r"a list of haystack's Document, not .*(None|text)"):
+        ContextCompressor().run("river", documents)

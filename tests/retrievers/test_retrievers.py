@@ -14,7 +14,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from rag_compress import BM25Retriever, DenseRetriever, Document, FeedbackRetriever, HybridRetriever, Retriever
+from rag_compress import (
+    BM25Retriever,
+    Context,
+    DenseRetriever,
+    Document,
+    FeedbackRetriever,
+    HybridRetriever,
+    Retriever,
+)
 from rag_compress.errors import DamagedIndex, IncompatibleIndex, IndexFolderError, InvalidInput
 from rag_compress.retrievers import Interpolation, load_retriever
 from rag_compress.retrievers.index_folder import write_index
@@ -89,8 +97,11 @@ def test_batch_is_one_by_one(build: Build) -> None:
     assert batch[1] == batch[3] == []
     assert retriever.retrieve([]) == []
     assert retriever.retrieve(iter(queries)) == batch  # type: ignore[arg-type]
-    with pytest.raises(InvalidInput, match="put it into a list"):
-        retriever.retrieve("river")
+    for wrong in ("river", None):
+        with pytest.raises(InvalidInput, match=r"queries must be a list of strings, not .*: put it into a list"):
+            retriever.retrieve(wrong)  # type: ignore[arg-type]
+    with pytest.raises(InvalidInput, match="A batch must be a list of contexts, not <Context"):
+        retriever(Context("river"))  # type: ignore[arg-type]
 
 
 @every_row
