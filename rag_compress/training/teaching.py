@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
 from rag_compress.checks import check_count
-from rag_compress.errors import InvalidInput, ModelError
+from rag_compress.errors import InvalidInput, ModelError, counted
 from rag_compress.models.protocols import Summarizer, Summary
 from rag_compress.training.distillation import Candidates, read_records
 
@@ -76,8 +76,8 @@ class Teaching:
         Raises:
             InvalidInput: `data` or `out` cannot be read, or they are one file.
             DocumentError: A line does not follow the schema of `training.distillation`.
-            ModelError: The teacher failed for a whole batch of new lines, or did not reply to each text; what was
-                written before stands.
+            ModelError: The teacher failed for a whole batch of new lines, or for all that there are, or did not reply
+                to each text; what was written before stands.
         """
         out = Path(out)
         if out.suffix == ".gz" or out.resolve() == Path(data).resolve():
@@ -90,6 +90,7 @@ class Teaching:
             raise InvalidInput(f"{out} cannot be written: {error.strerror or error}") from error
         new, failed = _missing(given, out)
         lines = watch(iter([*new, *failed]))
+        done = len(given) - len(new) - len(failed)
         taught, asked = Taught(0), 0
         with out.open("a", encoding="utf-8") as file:
             while batch := list(islice(lines, self.batch_size)):
@@ -97,9 +98,9 @@ class Teaching:
                 for line, own in zip(batch, self._ask([line for _, line in batch]), strict=True):
                     taught = _added(taught, file, line, own)
                 file.flush()
-                if taught.lines == before and asked <= len(new):
-                    those = "the only line" if len(batch) == 1 else f"{len(batch)} lines in a row"
-                    raise ModelError(f"The teacher failed for {those}: {taught.error}")
+                is_broken = len(batch) == self.batch_size or done + taught.lines == 0
+                if taught.lines == before and asked <= len(new) and is_broken:
+                    raise ModelError(f"The teacher failed for {counted(len(batch), 'line')} in a row: {taught.error}")
         return taught
 
     def _ask(self, lines: list[Candidates]) -> Iterator[list[Summary]]:

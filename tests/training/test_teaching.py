@@ -72,6 +72,17 @@ def test_a_teacher_that_is_out_of_order(tmp_path: Path) -> None:
     assert len(out.read_text().splitlines()) == 3
 
 
+def test_the_last_line_fails(tmp_path: Path) -> None:
+    """It is left out, in a batch of its own and in a later run too; where no line has a summary, the run ends."""
+    lines = [{"query": f"q{i}", "documents": [f"text {i}" if i < 4 else "fail"]} for i in range(5)]
+    data, out = write_lines(tmp_path / "in.jsonl", lines), tmp_path / "out.jsonl"
+    failed = Taught(4, 1, 1, "ValueError: no")
+    assert Teaching(Teacher(), batch_size=4).teach(data, out) == failed
+    assert Teaching(Teacher()).teach(data, out) == failed._replace(lines=0)
+    with pytest.raises(ModelError, match="failed for 1 line in a row: ValueError: no"):
+        Teaching(Teacher()).teach(write_lines(tmp_path / "one.jsonl", lines[4:]), tmp_path / "none.jsonl")
+
+
 def test_lines_that_fail_for_good(tmp_path: Path) -> None:
     """They come last, and do not keep a run from its end."""
     lines = [{"query": f"q{i}", "documents": [f"text {i}" if i % 2 else "fail"]} for i in range(12)]
