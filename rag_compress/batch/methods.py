@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -73,9 +73,11 @@ def _summary(options: Options, template: PromptTemplate) -> Stage:
 
 def _abstractive(options: Options, template: PromptTemplate) -> Stage:
     model, rest = _needed(options, "abstractive", "FOLDER or module:object")
-    threshold, rest = _without(rest, "threshold")
-    extract = ExtractiveCompressor.default(**({} if threshold is None else {"threshold": threshold}), template=template)
-    return extract >> writer(model, {"fallback": extract, **rest}, template)
+    names = {field.name for field in fields(AbstractiveCompressor)}
+    limits = {name: value for name, value in rest.items() if name not in names and value is not None}
+    extract = ExtractiveCompressor.default(**limits, template=template)
+    written = {name: value for name, value in rest.items() if name in names}
+    return extract >> writer(model, {"fallback": extract, **written}, template)
 
 
 def writer(model: str, options: Options, template: PromptTemplate) -> AbstractiveCompressor:

@@ -96,6 +96,17 @@ def test_for_a_question(tmp_path: Path) -> None:
     assert Scripted.asked == ["How long is the Loire?"]
 
 
+def test_what_the_extract_is_made_with(tmp_path: Path) -> None:
+    """The options of an extract are those that extractive methods take, its language too."""
+    options = {**MODEL, "max_tokens": 30, "max_ratio": 0.5, "language": "en"}
+    run(tmp_path, [{"text": TEXT}], "abstractive", options, query="How long is the Loire?")
+    [text] = values(tmp_path)
+    assert text
+    assert text in TEXT
+    with pytest.raises(InvalidInput, match="not 'nothing'"):
+        run(tmp_path, [{"text": TEXT}], "abstractive", {**options, "language": "nothing"}, query="Which?")
+
+
 def test_an_error_of_the_moment(tmp_path: Path, script: dict[str, Any]) -> None:
     """A summary that did not come makes an error row, which the next run tries again; its mates get results."""
     script["Rhine"] = TimeoutError("no reply")
