@@ -15,7 +15,7 @@ from rich.table import Table
 import rag_compress
 from rag_compress.cli import FAILED
 from rag_compress.cli.view import stderr, stdout
-from rag_compress.errors import MissingExtra
+from rag_compress.errors import MissingExtra, importing
 from rag_compress.scorers.classifier import ClassifierScorer
 from rag_compress.scorers.named import default_scorer
 
@@ -51,7 +51,7 @@ def examine(installed: Callable[[str], str | None] | None = None) -> dict[str, A
         "extras": extras,
         "clashes": clashes,
         "default_scorer": default_scorer(),
-        "devices": {"onnxruntime": _onnxruntime_device(), "torch": _torch_device(), "faiss": _faiss_device()},
+        "devices": {name: _device(find) for name, find in _DEVICES.items()},
     }
 
 
@@ -73,35 +73,41 @@ def _installed(name: str) -> str | None:
         return None
 
 
-def _onnxruntime_device() -> str | None:
-    """Returns the provider that really runs the classifier: that CUDA is offered says nothing of a GPU."""
+def _device(find: Callable[[], str]) -> str | None:
+    """Returns the device, `None` where the package is not installed; of a broken one, why it is, in a line."""
     try:
-        return ClassifierScorer().provider
-    except MissingExtra:
-        return None
-    except Exception as error:  # noqa: BLE001 - a broken installation fails in any way, and that is what we report
-        return f"broken: {error}"
-
-
-def _torch_device() -> str | None:
-    try:
-        import torch
-    except ImportError:
-        return None
+        return find()
+    except MissingExtra as error:
+        return _line("cannot be imported", error.reason) if error.reason else None
     except OSError as error:  # a library of its own is missing
-        return f"broken: {error}"
+        return _line("cannot be imported", error)
+    except Exception as error:  # noqa: BLE001 - a broken installation fails in any way, and that is what we report
+        return _line("broken", error)
+
+
+def _line(what: str, why: object) -> str:
+    return f"{what}: {' '.join(str(why).split()):.200}"
+
+
+def _onnxruntime_device() -> str:
+    """Returns the provider that really runs the classifier: that CUDA is offered says nothing of a GPU."""
+    return ClassifierScorer().provider
+
+
+def _torch_device() -> str:
+    with importing("torch", "torch", "A local model"):
+        import torch
     return str(torch.cuda.get_device_name(0)) if torch.cuda.is_available() else "cpu"
 
 
-def _faiss_device() -> str | None:
-    try:
+def _faiss_device() -> str:
+    with importing("faiss", "cpu", "A faiss index"):
         import faiss
-    except ImportError:
-        return None
-    except OSError as error:
-        return f"broken: {error}"
     gpus = getattr(faiss, "get_num_gpus", lambda: 0)()
     return f"{gpus} GPU(s)" if gpus else "cpu"
+
+
+_DEVICES = {"onnxruntime": _onnxruntime_device, "torch": _torch_device, "faiss": _faiss_device}
 
 
 def _show(report: dict[str, Any]) -> None:
