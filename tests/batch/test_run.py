@@ -790,5 +790,9 @@ def test_no_password_is_written() -> None:
     """The address in the job's settings has no password."""
     job = Job("postgresql://me:secret@host/db", Worker("lexical"), query="q", table="t")
     assert job.settings["source"] == "postgresql://me@host/db"
-    for address in ("postgresql://me:se@cret@host/db", "postgresql://host/db?user=me&password=secret&x=1"):
+    for address in (
+        "postgresql://me:se@cret@host/db",
+        "postgresql://host/db?user=me&password=secret&x=1",
+        "postgresql://host/db?sslpassword=secret",
+    ):
         assert "cret" not in str(Job(address, Worker("lexical"), query="q", table="t").settings)
