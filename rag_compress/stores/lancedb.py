@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,26 +34,28 @@ class LanceDb:
     def parts(self, rows: int) -> Iterator[Part]:
         """Yields the rows in the order of the table."""
         table, c, read = self._open(), self.columns, 0
-        names = table.schema.names
-        check_columns(self.table or "", c, names)
-        self._check_ids(table)
-        total = table.count_rows()
-        names = [*c.read, *(name for name in (c.out, c.note) if name in names)]
-        for batch in table.search().select(names).limit(None).to_batches(rows):
-            for found, _ in split(((as_row(fields, c), None) for fields in batch.to_pylist()), rows, c.text):
-                read += len(found)
-                yield Part(found, None, min(read / total, 1.0))
+        with self._reporting():
+            names = table.schema.names
+            check_columns(self.table or "", c, names)
+            self._check_ids(table)
+            total = table.count_rows()
+            names = [*c.read, *(name for name in (c.out, c.note) if name in names)]
+            for batch in table.search().select(names).limit(None).to_batches(rows):
+                for found, _ in split(((as_row(fields, c), None) for fields in batch.to_pylist()), rows, c.text):
+                    read += len(found)
+                    yield Part(found, None, min(read / total, 1.0))
 
     def count(self) -> int:
         """Returns the number of rows."""
-        return int(self._open().count_rows())
+        with self._reporting():
+            return int(self._open().count_rows())
 
     def update(self, rows: Sequence[tuple[Row, Derived]], *, replace: bool) -> None:
         """Writes results as one new version."""
         c, table = self.columns, self._open()
         wanted = c.written(replace=replace)
         missing = {name: "cast(NULL as string)" for name in wanted if name not in table.schema.names}
-        with reporting(self.address, RuntimeError, ValueError, OSError):
+        with self._reporting():
             if missing:
                 table.add_columns(missing)
             groups = [(wanted, rows)]
@@ -89,9 +92,11 @@ class LanceDb:
         table.merge_insert(self.columns.id).when_matched_update_all().execute(pa.table(columns))
 
     def _open(self) -> Any:
-        where = f"{self.address}: the table {self.table!r} cannot be opened"
-        with reporting(where, ValueError, RuntimeError, OSError):
+        with self._reporting(f": the table {self.table!r} cannot be opened"):
             return _lancedb().connect(self.address).open_table(self.table)
+
+    def _reporting(self, what: str = "") -> AbstractContextManager[None]:
+        return reporting(f"{self.address}{what}", RuntimeError, ValueError, OSError)
 
 
 def _lancedb() -> Any:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-from rag_compress.errors import InvalidInput, StoreError
+from rag_compress.errors import InvalidInput, RagCompressError, StoreError
 
 Value = Any
 """The compressed form of a row: a string; for a list of documents, a list of strings; `None` after an error."""
@@ -76,7 +76,7 @@ def reporting(where: str, *kinds: type[Exception]) -> Iterator[None]:
     """Makes errors of these kinds, a store's own, into a `StoreError` that says where."""
     try:
         yield
-    except StoreError:
+    except RagCompressError:
         raise
     except kinds as error:
         raise StoreError(f"{where}: {str(error).strip()}") from error

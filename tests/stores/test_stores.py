@@ -253,3 +253,14 @@ def test_what_is_not_there(made: Made, tmp_path: Path) -> None:
     else:
         with pytest.raises(InvalidInput, match="absent"):
             run(made, tmp_path / "out", columns=Columns(text="absent"))
+
+
+@pytest.mark.parametrize("content", [b"cut", None])
+def test_files_of_lancedb_that_are_damaged(tmp_path: Path, content: bytes | None) -> None:
+    """A file of the table that was cut, or is gone, is an error that names the store."""
+    pytest.importorskip("lancedb")
+    made = KINDS["lancedb"].make(tmp_path, DOCUMENTS)
+    for file in tmp_path.rglob("data/*.lance"):
+        file.unlink() if content is None else file.write_bytes(content)
+    with pytest.raises(StoreError, match=str(tmp_path)):
+        run(made, tmp_path / "out")
