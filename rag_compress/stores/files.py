@@ -144,8 +144,18 @@ def _remote_files(address: str) -> list[str] | None:
     files, path = filesystem(address)
     with reporting(address, OSError), as_os_errors():
         if not files.exists(path):
-            raise StoreError(f"{address}: no such file or folder")
+            raise StoreError(f"{address}: {_why_absent(files, path)}")
         return [files.unstrip_protocol(name) for name in files.ls(path, detail=False)] if files.isdir(path) else None
+
+
+def _why_absent(files: Any, path: str) -> str:
+    """Returns why there is no such file: over HTTP, none exists on a host that cannot be reached."""
+    try:
+        files.info(path)
+    except FileNotFoundError as error:
+        if isinstance(error.__cause__, OSError) and not isinstance(error.__cause__, FileNotFoundError):
+            return f"the host cannot be reached: {error.__cause__}"
+    return "no such file or folder"
 
 
 def _open(address: str) -> Any:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -65,6 +69,21 @@ def test_what_is_not_there() -> None:
         open_store("memory://bucket/absent.jsonl", None, Columns())
     with pytest.raises(InvalidInput, match="nonsense"):
         open_store("nonsense://bucket/docs.jsonl", None, Columns())
+
+
+def test_a_host_that_cannot_be_reached(tmp_path: Path) -> None:
+    """Over HTTP it is told apart from a host that has no such file."""
+    pytest.importorskip("fsspec")
+    pytest.importorskip("aiohttp")
+    handler = partial(SimpleHTTPRequestHandler, directory=tmp_path)
+    with ThreadingHTTPServer(("localhost", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://localhost:{server.server_port}/docs.jsonl"
+        with pytest.raises(StoreError, match=r"docs\.jsonl: no such file or folder"):
+            open_store(address, None, Columns())
+        server.shutdown()
+    with pytest.raises(StoreError, match=r"docs\.jsonl: the host cannot be reached: Cannot connect to host localhost"):
+        open_store(address, None, Columns())
 
 
 @pytest.mark.filterwarnings("ignore:Failed to obtain server version")
