@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO
@@ -14,6 +14,7 @@ from rag_compress.stores.files import STANDARD_INPUT, compress, find_files, open
 from rag_compress.stores.protocol import Columns, Derived, Part, Row, WriteMode, split, value_of
 from rag_compress.tokens import SURROGATE
 
+_DECODER = json.JSONDecoder()
 SUFFIXES = (".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz", ".jsonl.zst", ".ndjson.zst")
 
 
@@ -83,11 +84,10 @@ class JsonLines:
             return _noted(lost, derived, c)
         if mode is WriteMode.column and row.fields and not {c.out, c.note} & row.fields.keys():
             return raw[:-1] + b", " + _noted({c.out: derived.value}, derived, c)[1:]
-        made = {c.out: derived.value} if mode is WriteMode.column else {c.text: derived.value}
-        kept = {name: value for name, value in row.fields.items() if name != c.note}
-        if mode is WriteMode.replace and derived.value is None:
-            made = {c.text: kept.get(c.text)}
-        return _noted({**kept, **made}, derived, c)
+        kept = {name: value for name, value in _written(raw.decode("utf-8", "surrogatepass")).items() if name != c.note}
+        if mode is WriteMode.column or derived.value is not None:
+            kept[c.out if mode is WriteMode.column else c.text] = _json(derived.value)
+        return _object({**kept, c.note: derived.note})
 
 
 def encode_lines(rows: Sequence[Row], derived: Sequence[Derived], columns: Columns) -> bytes:
@@ -110,10 +110,32 @@ def _sidecar(row: Row, derived: Derived, columns: Columns) -> bytes:
 
 def _noted(record: dict[str, Any], derived: Derived, columns: Columns) -> bytes:
     """Returns a record as one line that ends with the note."""
-    return _json(record)[:-1] + b", " + _json({columns.note: None})[1:-5] + derived.note.encode() + b"}"
+    return _object({name: _json(value) for name, value in record.items()} | {columns.note: derived.note})
 
 
-def _json(record: dict[str, Any]) -> bytes:
-    """Returns a record as one line; lone surrogates, which UTF-8 does not carry, as escapes."""
-    text = json.dumps(record, ensure_ascii=False, default=str)
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _written(line: str) -> dict[str, str]:
+    """Returns the fields of an object of JSON, each value as it is written there: 1e400 or 1.10 are no floats."""
+    fields, place = {}, 1
+    while line[place := _skip(line, place)] != "}":
+        name, end = _DECODER.raw_decode(line, place)
+        start = _skip(line, end)
+        _, place = _DECODER.raw_decode(line, start)
+        fields[name] = line[start:place]
+    return fields
+
+
+def _skip(line: str, place: int) -> int:
+    """Returns where the next name or value of an object begins, or its end stands."""
+    while line[place] in " \t\r\n,:":
+        place += 1
+    return place
+
+
+def _object(fields: Mapping[str, str]) -> bytes:
+    """Returns an object of JSON as one line; lone surrogates, which UTF-8 does not carry, as escapes."""
+    text = "{" + ", ".join(f"{_json(name)}: {value}" for name, value in fields.items()) + "}"
     return SURROGATE.sub(lambda match: f"\\u{ord(match.group()):04x}", text).encode()

@@ -676,6 +676,19 @@ def test_replaced_objects_keep_their_own_fields(tmp_path: Path) -> None:
     assert [row[0]["url"] for row in values(out)] == ["corrected", "b"]
 
 
+def test_replaced_lines_keep_their_other_fields_as_they_are_written(tmp_path: Path) -> None:
+    """Numbers that a float cannot hold, or would write in another way, and escapes stay."""
+    rest = r'"n": 1e400, "m": -12345678901234567890.123456789, "v": [0.50, 1E5, {"k": 1.50}], "é": "\u00e9\ud800"'
+    source, out = tmp_path / "a.jsonl", tmp_path / "out"
+    source.write_text(f'{{ "id" :1.10,{rest}, "text": "A river. Bread." }}\n{{"text": "", {rest}}}')
+    run(source, out, mode=WriteMode.replace, rows=9)
+    [part] = out.glob("*.jsonl")
+    one, two = part.read_text().splitlines()
+    assert one.startswith(f'{{"id": 1.10, {rest}, "text": "A river.", "compressed_note": {{')
+    assert two.startswith(f'{{"text": "", {rest}, "compressed_note": {{')
+    assert list(check_job(JobFolder(str(out)))) == []
+
+
 def test_a_folder_that_has_moved(tmp_path: Path) -> None:
     """With its store, or alone, it goes on as before; with another store in its place it does not."""
     (tmp_path / "one").mkdir()
