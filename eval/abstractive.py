@@ -21,7 +21,7 @@ from eval.grounding import unsupported_share
 from eval.results import RESULTS, Out, Result, check_command
 from eval.summaries import SETS, SummaryRow, read_summaries
 from rag_compress.compressors import AbstractiveCompressor, Chunking, ExtractiveCompressor
-from rag_compress.models.generation import Seq2SeqSummarizer
+from rag_compress.models.summarizers.generation import Seq2SeqSummarizer
 from rag_compress.prompts import PromptTemplate
 from rag_compress.types import Context
 

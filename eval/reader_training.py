@@ -14,7 +14,7 @@ from rich.progress import Progress
 
 from eval.datasets import Passage, Question
 from eval.span_model import Reader, SpanNetwork, TextWindow, windows_of
-from rag_compress.models.classifier import Batch
+from rag_compress.models.classifier.network import Batch
 from rag_compress.models.protocols import Passage as ScoredPassage
 from rag_compress.scorers import LexicalScorer
 

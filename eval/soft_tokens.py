@@ -27,8 +27,8 @@ from eval.results import Result
 from eval.significance import bootstrap_interval
 from eval.small_llm import NO_BACKGROUND, Reading, pieces_of, read_pieces
 from rag_compress.compressors.projector import XRAG
-from rag_compress.models.projector import MlpProjector
-from rag_compress.models.soft_prompts import SoftPromptLLM
+from rag_compress.models.soft_tokens.projector import MlpProjector
+from rag_compress.models.soft_tokens.soft_prompts import SoftPromptLLM
 from rag_compress.retrievers.storage import Storage, StoredVectors
 from rag_compress.training.paraphrases import PARAPHRASES
 from rag_compress.types import PLACEHOLDER, Prompt

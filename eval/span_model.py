@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel
 
-from rag_compress.models.classifier import Batch, encoder_tokenizer
-from rag_compress.models.windows import Window
+from rag_compress.models.classifier.network import Batch, encoder_tokenizer
+from rag_compress.models.classifier.windows import Window
 
 MAX_TOKENS = 384
 _OVERLAP = 96

@@ -14,9 +14,9 @@ import numpy as np
 
 from eval.speed_systems import Run
 from rag_compress.compressors import ExtractiveCompressor
-from rag_compress.models.engines import load_engine
+from rag_compress.models.classifier.engines import load_engine
+from rag_compress.models.classifier.windows import WindowCutter, load_tokenizer
 from rag_compress.models.protocols import Passage
-from rag_compress.models.windows import WindowCutter, load_tokenizer
 from rag_compress.scorers import ClassifierScorer
 from rag_compress.text import cut
 

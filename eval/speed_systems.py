@@ -74,9 +74,9 @@ def lexical(threads: int) -> Run:  # noqa: ARG001 - it uses one
 
 def torch_eager(threads: int) -> Run:
     """Returns our classifier's network in torch, fp32, in batches of up to 32 windows of about one length."""
-    from rag_compress.models.classifier import Batch, ClassifierNetwork, torch
+    from rag_compress.models.classifier.network import Batch, ClassifierNetwork, torch
+    from rag_compress.models.classifier.windows import WindowCutter, load_tokenizer, pool
     from rag_compress.models.protocols import Passage
-    from rag_compress.models.windows import WindowCutter, load_tokenizer, pool
     from rag_compress.text import cut
 
     _torch_threads(threads)
@@ -293,7 +293,7 @@ def _sentencepiece_tokenizer() -> Any:
 
 def tokens_in(texts: Sequence[str]) -> int:
     """Returns how many tokens of all-MiniLM-L6-v2 some texts have."""
-    from rag_compress.models.windows import load_tokenizer
+    from rag_compress.models.classifier.windows import load_tokenizer
 
     tokenizer = load_tokenizer(Path(minilm_folder()) / "tokenizer.json")
     return int(

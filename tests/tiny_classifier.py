@@ -69,7 +69,7 @@ RIVERS = [
 
 def windows(count: int = 5) -> list[Any]:
     """Returns windows of unlike lengths for a vocabulary of forty tokens."""
-    from rag_compress.models.windows import Window
+    from rag_compress.models.classifier.windows import Window
 
     return [
         Window(
@@ -81,8 +81,8 @@ def windows(count: int = 5) -> list[Any]:
 
 def write_graph(folder: Path) -> Path:
     """Writes the int8 graph of a tiny network with weights large enough to matter; returns the file."""
-    from rag_compress.models.classifier import ClassifierNetwork
-    from rag_compress.models.fused import write_fused
+    from rag_compress.models.classifier.fused import write_fused
+    from rag_compress.models.classifier.network import ClassifierNetwork
 
     network = ClassifierNetwork.from_encoder(str(write_encoder(folder / "encoder"))).eval()
     for parameter in network.parameters():

@@ -13,7 +13,7 @@ from rag_compress.compressors.abstractive import AbstractiveCompressor
 from rag_compress.compressors.extractive import ExtractiveCompressor
 from rag_compress.compressors.offline import EachDocument
 from rag_compress.errors import InvalidInput
-from rag_compress.models.named import named_summarizer
+from rag_compress.models.summarizers.named import named_summarizer
 from rag_compress.named import named_object
 from rag_compress.prompts import PromptTemplate
 from rag_compress.scorers.named import SCORERS, NamedScorer, default_scorer, encoder_of

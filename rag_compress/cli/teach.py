@@ -8,7 +8,7 @@ from pathlib import Path
 from rag_compress.cli import SKIPPED
 from rag_compress.cli.view import progress, stderr, visible
 from rag_compress.errors import counted
-from rag_compress.models.named import named_summarizer
+from rag_compress.models.summarizers.named import named_summarizer
 from rag_compress.training.teaching import Teaching
 
 

@@ -28,7 +28,7 @@ def soft_compressor(
     others = [f"--{name.replace('_', '-')}" for name, value in limits.items() if value != unset.get(name)]
     if others:
         raise InvalidInput(f"--method xrag chooses no sentences: leave out {', '.join(others)}; it takes --max-tokens")
-    from rag_compress.models.projector import MlpProjector
+    from rag_compress.models.soft_tokens.projector import MlpProjector
 
     loaded = MlpProjector.from_folder(projector)
     gate = Exactness() if exact else None
@@ -37,6 +37,6 @@ def soft_compressor(
 
 def server_request(projector: Any, prompt: Prompt) -> dict[str, Any]:
     """Returns the body of a request to a vLLM server with the LLM that a projector was trained for."""
-    from rag_compress.models.soft_prompts import SoftPromptLLM
+    from rag_compress.models.soft_tokens.soft_prompts import SoftPromptLLM
 
     return SoftPromptLLM.for_projector(projector).request(prompt)

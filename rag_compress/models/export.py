@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from rag_compress.errors import ModelError, importing
-from rag_compress.models.classifier import Batch, ClassifierNetwork, torch
-from rag_compress.models.fused import is_supported, onnx, write_fused
+from rag_compress.models.classifier.fused import is_supported, onnx, write_fused
+from rag_compress.models.classifier.network import Batch, ClassifierNetwork, torch
+from rag_compress.models.classifier.windows import Window
 from rag_compress.models.onnx import new_session
-from rag_compress.models.projector import MlpProjector
-from rag_compress.models.windows import Window
+from rag_compress.models.soft_tokens.projector import MlpProjector
 
 with importing("onnxscript", "export", "Exporting to ONNX"):
     import onnxscript  # noqa: F401 - torch exports with it; better missed before a long training than after it

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from rag_compress.checks import check_choice, check_count
 from rag_compress.errors import InvalidInput
-from rag_compress.models.engines import Device, Engine, Output, load_engine
+from rag_compress.models.classifier.engines import Device, Engine, Output, load_engine
+from rag_compress.models.classifier.windows import Reading, WindowCutter, load_tokenizer, pool
 from rag_compress.models.onnx import open_session
 from rag_compress.models.protocols import Passage
-from rag_compress.models.windows import Reading, WindowCutter, load_tokenizer, pool
 from rag_compress.processes import ProcessLock, load_once
 from rag_compress.scorers.features import Logits, features, lexical_scores, passage_features, script_of, sigmoid
 

@@ -9,7 +9,7 @@ from pickle import UnpicklingError
 from typing import Any
 
 from rag_compress.errors import InvalidInput
-from rag_compress.models.classifier import torch
+from rag_compress.models.classifier.network import torch
 from rag_compress.whole import written_whole
 
 NAME = "checkpoint.pt"

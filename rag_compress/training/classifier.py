@@ -29,11 +29,11 @@ from numpy.typing import NDArray
 
 from rag_compress.checks import check_count, check_number
 from rag_compress.errors import InvalidInput
-from rag_compress.models.classifier import Batch, ClassifierNetwork, encoder_tokenizer, pool_tokens, torch
-from rag_compress.models.engines import Output
+from rag_compress.models.classifier.engines import Output
+from rag_compress.models.classifier.network import Batch, ClassifierNetwork, encoder_tokenizer, pool_tokens, torch
+from rag_compress.models.classifier.windows import Window, WindowCutter
 from rag_compress.models.export import export_classifier
 from rag_compress.models.onnx import runtime
-from rag_compress.models.windows import Window, WindowCutter
 from rag_compress.scorers.classifier import ClassifierScorer, forget_loaded, read_pairs
 from rag_compress.scorers.features import lexical_scores
 from rag_compress.training.calibration import UNCALIBRATED, calibrate

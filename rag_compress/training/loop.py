@@ -15,7 +15,7 @@ import numpy as np
 from rich.progress import Progress
 
 from rag_compress.errors import InvalidInput
-from rag_compress.models.classifier import torch
+from rag_compress.models.classifier.network import torch
 from rag_compress.training.checkpoint import NAME, plain, read_checkpoint, write_checkpoint
 
 T = TypeVar("T")

@@ -28,10 +28,10 @@ from rich.progress import Progress
 from rag_compress.checks import check_count, check_number
 from rag_compress.compressors.projector import XRAG
 from rag_compress.errors import DocumentError, InvalidInput
-from rag_compress.models.classifier import torch
+from rag_compress.models.classifier.network import torch
 from rag_compress.models.encoding import PROBE
-from rag_compress.models.projector import MlpProjector, ProjectorConfig, ProjectorNetwork, llm_probe
-from rag_compress.models.soft_prompts import SoftPromptLLM
+from rag_compress.models.soft_tokens.projector import MlpProjector, ProjectorConfig, ProjectorNetwork, llm_probe
+from rag_compress.models.soft_tokens.soft_prompts import SoftPromptLLM
 from rag_compress.models.torch import SentenceTransformerEncoder
 from rag_compress.retrievers.index_folder import indexed_text
 from rag_compress.training.card import PROJECTOR, licence_table, write_card

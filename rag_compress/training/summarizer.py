@@ -13,8 +13,8 @@ import numpy as np
 
 from rag_compress.checks import check_count, check_number
 from rag_compress.errors import InvalidInput
-from rag_compress.models.copying import CopyingModel, seq2seq_model, torch
-from rag_compress.models.generation import PLAIN, RECOMP, SETTINGS, check_template, fill
+from rag_compress.models.summarizers.copying import CopyingModel, seq2seq_model, torch
+from rag_compress.models.summarizers.generation import PLAIN, RECOMP, SETTINGS, check_template, fill
 from rag_compress.training.card import SUMMARIZER, licence_table, write_card
 from rag_compress.training.distillation import Candidates, Distillation, Pair, read_candidates
 from rag_compress.training.loop import TrainingRun, half, ramp, spread

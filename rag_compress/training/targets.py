@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rag_compress.models.classifier import torch
-from rag_compress.models.windows import Reading, Window, WindowCutter
+from rag_compress.models.classifier.network import torch
+from rag_compress.models.classifier.windows import Reading, Window, WindowCutter
 from rag_compress.scorers.features import lexical_scores
 from rag_compress.training.examples import Example, LabelledPassage
 

@@ -20,8 +20,8 @@ from tiny_seq2seq import write_llama  # noqa: E402
 
 from rag_compress.cli.app import app  # noqa: E402
 from rag_compress.models.encoding import PROBE  # noqa: E402
-from rag_compress.models.projector import MlpProjector, ProjectorConfig, ProjectorNetwork, llm_probe  # noqa: E402
-from rag_compress.models.soft_prompts import SoftPromptLLM  # noqa: E402
+from rag_compress.models.soft_tokens.projector import MlpProjector, ProjectorConfig, ProjectorNetwork, llm_probe  # noqa: E402
+from rag_compress.models.soft_tokens.soft_prompts import SoftPromptLLM  # noqa: E402
 from rag_compress.models.torch import SentenceTransformerEncoder  # noqa: E402
 
 TEXT = "the loire is a river in france. many castles stand near it, and it ends in the sea."

@@ -16,7 +16,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 
-from rag_compress.models.langchain import ChatSummarizer
+from rag_compress.models.summarizers.langchain import ChatSummarizer
 
 TEXT = "The Loire is a river in France. It is 1,006 km long. Many castles stand near it. It ends in the Atlantic."
 QUERY = "How long is the Loire?"

@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 
-from rag_compress.models.concurrent import run_all
+from rag_compress.models.summarizers.concurrent import run_all
 
 
 def test_order_errors_and_time() -> None:

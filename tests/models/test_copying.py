@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from rag_compress.errors import ModelError
-from rag_compress.models.spelling import copied_text
+from rag_compress.models.summarizers.spelling import copied_text
 
 pytest.importorskip("transformers")
 from tiny_classifier import write_encoder
 
-from rag_compress.models.copying import CopyingModel, seq2seq_model, torch
-from rag_compress.models.generation import PLAIN, Seq2SeqSummarizer
+from rag_compress.models.summarizers.copying import CopyingModel, seq2seq_model, torch
+from rag_compress.models.summarizers.generation import PLAIN, Seq2SeqSummarizer
 
 SOURCE = "The Loire, in France, flows. The END. 'quoted'"
 TOKENS = [

@@ -18,8 +18,9 @@ import pytest
 from tiny_classifier import windows, write_graph
 
 from rag_compress.errors import InvalidInput, ModelError
-from rag_compress.models import engines, onnx
-from rag_compress.models.engines import (
+from rag_compress.models import onnx
+from rag_compress.models.classifier import engines
+from rag_compress.models.classifier.engines import (
     CPU,
     CUDA,
     BatchEngine,
@@ -28,9 +29,9 @@ from rag_compress.models.engines import (
     WindowEngine,
     load_engine,
 )
-from rag_compress.models.fused import batched_graph
+from rag_compress.models.classifier.fused import batched_graph
+from rag_compress.models.classifier.windows import Window
 from rag_compress.models.onnx import has_provider, new_session
-from rag_compress.models.windows import Window
 
 pytest.importorskip("torch")
 pytest.importorskip("onnxscript")

@@ -10,9 +10,9 @@ from tiny_classifier import windows, write_encoder
 from transformers import ElectraConfig, ElectraModel
 
 from rag_compress.errors import ModelError
-from rag_compress.models.classifier import Batch, ClassifierNetwork, torch
+from rag_compress.models.classifier.fused import is_supported
+from rag_compress.models.classifier.network import Batch, ClassifierNetwork, torch
 from rag_compress.models.export import export_classifier
-from rag_compress.models.fused import is_supported
 from rag_compress.models.onnx import open_session
 
 WINDOWS = windows()

@@ -10,8 +10,8 @@ import pytest
 
 from rag_compress import AbstractiveCompressor
 from rag_compress.errors import InvalidInput, ModelError
-from rag_compress.models.generation import FLAN, PLAIN, RECOMP, CausalSummarizer, Seq2SeqSummarizer, fill
-from rag_compress.models.instructions import messages, read_reply
+from rag_compress.models.summarizers.generation import FLAN, PLAIN, RECOMP, CausalSummarizer, Seq2SeqSummarizer, fill
+from rag_compress.models.summarizers.instructions import messages, read_reply
 
 pytest.importorskip("transformers")
 tiny = pytest.importorskip("tiny_seq2seq")

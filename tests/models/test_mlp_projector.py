@@ -14,7 +14,7 @@ from rag_compress.testing import HashEncoder
 
 torch = pytest.importorskip("torch")
 from rag_compress.models.encoding import PROBE  # noqa: E402
-from rag_compress.models.projector import MlpProjector, ProjectorConfig, ProjectorNetwork, llm_probe  # noqa: E402
+from rag_compress.models.soft_tokens.projector import MlpProjector, ProjectorConfig, ProjectorNetwork, llm_probe  # noqa: E402
 
 CONFIG = ProjectorConfig(6, 8, tokens=2, scale=2.0, encoder="some/encoder", llm="some/llm", normalized=True)
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from rag_compress.errors import InvalidInput
-from rag_compress.models.generation import Seq2SeqSummarizer
-from rag_compress.models.langchain import ChatSummarizer
-from rag_compress.models.named import named_summarizer
+from rag_compress.models.summarizers.generation import Seq2SeqSummarizer
+from rag_compress.models.summarizers.langchain import ChatSummarizer
+from rag_compress.models.summarizers.named import named_summarizer
 from rag_compress.testing import LeadSummarizer
 
 LEAD = LeadSummarizer()

@@ -18,8 +18,8 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 from tiny_seq2seq import write_llama  # noqa: E402
 
-from rag_compress.models.generation import tokenizer_as_saved  # noqa: E402
-from rag_compress.models.soft_prompts import SoftPromptLLM  # noqa: E402
+from rag_compress.models.soft_tokens.soft_prompts import SoftPromptLLM  # noqa: E402
+from rag_compress.models.summarizers.generation import tokenizer_as_saved  # noqa: E402
 
 HIDDEN = 32
 

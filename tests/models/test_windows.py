@@ -12,8 +12,8 @@ from strategies import texts
 from tiny_classifier import write_encoder
 
 from rag_compress.errors import InvalidInput
+from rag_compress.models.classifier.windows import WindowCutter, load_tokenizer, pool
 from rag_compress.models.protocols import Passage
-from rag_compress.models.windows import WindowCutter, load_tokenizer, pool
 from rag_compress.text import cut
 
 

@@ -23,7 +23,7 @@ from samples import BANANA, DOCUMENTS, FAILING, LOIRE, QUERY, RHINE, SUMMARY, TE
 from rag_compress import AbstractiveCompressor, BM25Retriever, DenseRetriever, HybridRetriever, LexicalScorer, Selection
 from rag_compress.compressors import ExtractiveCompressor
 from rag_compress.errors import InvalidInput
-from rag_compress.models.langchain import ChatSummarizer
+from rag_compress.models.summarizers.langchain import ChatSummarizer
 from rag_compress.pipelines.langchain import (
     CompressDocuments,
     CompressedRetriever,

@@ -17,9 +17,9 @@ from tiny_classifier import write_encoder
 
 from rag_compress import Context, ExtractiveCompressor, Selection
 from rag_compress.errors import InvalidInput, ModelError
-from rag_compress.models.engines import Output, WindowEngine
+from rag_compress.models.classifier.engines import Output, WindowEngine
+from rag_compress.models.classifier.windows import Window, WindowCutter, load_tokenizer
 from rag_compress.models.protocols import Passage, SentenceScorer
-from rag_compress.models.windows import Window, WindowCutter, load_tokenizer
 from rag_compress.scorers.classifier import ClassifierScorer, forget_loaded
 from rag_compress.scorers.features import Logits, features, passage_features, script_of
 from rag_compress.text import cut
@@ -34,7 +34,7 @@ CALIBRATION = {"latin": WEIGHTS, "other": WEIGHTS | {"sentence": [0.0] * 7}}
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A classifier with random weights."""
-    from rag_compress.models.classifier import ClassifierNetwork
+    from rag_compress.models.classifier.network import ClassifierNetwork
     from rag_compress.models.export import export_classifier
 
     folder = write_encoder(tmp_path_factory.mktemp("classifier"))

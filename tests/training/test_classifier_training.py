@@ -12,8 +12,8 @@ import pytest
 from tiny_classifier import RIVERS, write_encoder, write_examples
 
 from rag_compress.errors import DocumentError, InvalidInput, MissingExtra
+from rag_compress.models.classifier.windows import WindowCutter, load_tokenizer, pool
 from rag_compress.models.protocols import Passage
-from rag_compress.models.windows import WindowCutter, load_tokenizer, pool
 from rag_compress.scorers.classifier import ClassifierScorer
 from rag_compress.training.calibration import UNCALIBRATED, calibrate
 from rag_compress.training.examples import Example, Source, read_examples
@@ -22,7 +22,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("onnxscript")
 from transformers import T5Config, T5EncoderModel  # noqa: E402
 
-from rag_compress.models.classifier import ClassifierNetwork, pool_tokens  # noqa: E402
+from rag_compress.models.classifier.network import ClassifierNetwork, pool_tokens  # noqa: E402
 from rag_compress.training import classifier  # noqa: E402
 from rag_compress.training.classifier import (  # noqa: E402
     ClassifierTraining,

@@ -20,8 +20,8 @@ from tiny_seq2seq import piped, write_lines, write_llama
 from typer.testing import CliRunner
 
 from rag_compress.cli.app import app
-from rag_compress.models.projector import MlpProjector
-from rag_compress.models.soft_prompts import SoftPromptLLM
+from rag_compress.models.soft_tokens.projector import MlpProjector
+from rag_compress.models.soft_tokens.soft_prompts import SoftPromptLLM
 from rag_compress.training import projector
 from rag_compress.training.projector import ProjectorTraining, train
 

@@ -17,7 +17,7 @@ pytest.importorskip("transformers")
 from tiny_classifier import write_encoder
 from tiny_seq2seq import piped, write_lines, write_t5
 
-from rag_compress.models.generation import PLAIN, RECOMP, Seq2SeqSummarizer
+from rag_compress.models.summarizers.generation import PLAIN, RECOMP, Seq2SeqSummarizer
 from rag_compress.training import summarizer
 from rag_compress.training.distillation import Distillation
 from rag_compress.training.summarizer import SummarizerTraining, train

@@ -7,9 +7,9 @@ from typing import Any
 
 from rag_compress.checks import is_folder
 from rag_compress.errors import InvalidInput
-from rag_compress.models.generation import Seq2SeqSummarizer
-from rag_compress.models.langchain import ChatSummarizer
 from rag_compress.models.protocols import Summarizer
+from rag_compress.models.summarizers.generation import Seq2SeqSummarizer
+from rag_compress.models.summarizers.langchain import ChatSummarizer
 from rag_compress.named import named_object
 
 

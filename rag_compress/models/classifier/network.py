@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rag_compress.errors import InvalidInput, importing
-from rag_compress.models.windows import Window, load_tokenizer
+from rag_compress.models.classifier.windows import Window, load_tokenizer
 
 with importing("torch", "torch", "Training a model"):
     import torch

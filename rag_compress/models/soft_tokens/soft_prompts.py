@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rag_compress.errors import InvalidInput, importing
-from rag_compress.models.generation import tokenizer_as_saved
-from rag_compress.models.projector import MlpProjector
+from rag_compress.models.soft_tokens.projector import MlpProjector
+from rag_compress.models.summarizers.generation import tokenizer_as_saved
 from rag_compress.tokens import without_surrogates
 from rag_compress.types import Prompt
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from rag_compress.checks import check_count, check_number
 from rag_compress.errors import InvalidInput, ModelError, importing
-from rag_compress.models.concurrent import run_all
-from rag_compress.models.instructions import messages, read_reply, without_last_sentence
 from rag_compress.models.protocols import Summary
+from rag_compress.models.summarizers.concurrent import run_all
+from rag_compress.models.summarizers.instructions import messages, read_reply, without_last_sentence
 
 _ENDINGS = ("finish_reason", "stop_reason", "stopReason", "done_reason")
 

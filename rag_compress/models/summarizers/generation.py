@@ -11,9 +11,9 @@ from typing import Any
 
 from rag_compress.checks import check_count
 from rag_compress.errors import InvalidInput, importing
-from rag_compress.models.instructions import messages, read_reply, without_last_sentence
 from rag_compress.models.protocols import Summary
-from rag_compress.models.spelling import copied_text
+from rag_compress.models.summarizers.instructions import messages, read_reply, without_last_sentence
+from rag_compress.models.summarizers.spelling import copied_text
 from rag_compress.processes import load_once
 from rag_compress.tokens import without_surrogates
 
@@ -217,7 +217,7 @@ def _load(kind: str, model: str, device: str | None) -> _Loaded:
         import torch
         import transformers
 
-        import rag_compress.models.copying  # noqa: F401 - lets transformers load what we train
+        import rag_compress.models.summarizers.copying  # noqa: F401 - lets transformers load what we train
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     dtype = torch.float32 if device == "cpu" else "auto"
     try:

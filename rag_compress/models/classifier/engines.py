@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rag_compress.errors import InvalidInput, MissingExtra, ModelError
+from rag_compress.models.classifier.windows import Window
 from rag_compress.models.onnx import has_provider, new_session, open_session, runtime
-from rag_compress.models.windows import Window
 from rag_compress.processes import load_once, threads
 
 _LOG = logging.getLogger(__name__)
@@ -157,7 +157,7 @@ class BatchEngine:
 
     def __init__(self, path: Path, provider: str = CUDA) -> None:
         self.provider = provider
-        from rag_compress.models.fused import batched_graph  # needs onnx, which the CPU does without
+        from rag_compress.models.classifier.fused import batched_graph  # needs onnx, which the CPU does without
 
         # Unless it is strict, SkipLayerNormalization adds squares up in fp16 (onnxruntime 1.24 does).
         settings = {"enable_cuda_graph": "1", "enable_skip_layer_norm_strict_mode": "1"} if provider == CUDA else {}

@@ -1,0 +1,1 @@
+"""Soft tokens: the projector that makes them, and the LLM that reads them."""

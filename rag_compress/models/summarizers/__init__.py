@@ -1,0 +1,1 @@
+"""Summarizers: local ones, and any chat model of LangChain; by name in `named.py`."""
