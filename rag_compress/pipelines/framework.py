@@ -7,7 +7,7 @@ a batch at once, and gives each `Piece` back to the document at its position.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from os import PathLike, fspath
 from typing import Any, Literal, NamedTuple
@@ -222,7 +222,8 @@ class Outcome(NamedTuple):
 
 def check_sources(sources: Any, kind: type) -> None:
     """Raises `InvalidInput` unless what is to be compressed is a list of a framework's documents."""
-    if not isinstance(sources, Sequence) or not all(isinstance(source, kind) for source in sources):
+    is_list = hasattr(sources, "__getitem__") and not isinstance(sources, str | Mapping)  # an array, too
+    if not is_list or not all(isinstance(source, kind) for source in sources):
         name = f"{kind.__module__.partition('.')[0]}'s {kind.__name__}"
         raise InvalidInput(f"What is to be compressed must be a list of {name}, not {sources!r:.80}")
 

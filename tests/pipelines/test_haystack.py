@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from haystack import Document, Pipeline
 from haystack.components.builders import PromptBuilder
@@ -48,6 +49,13 @@ def test_what_goes_in_comes_out_with_its_id_metadata_score_and_place():
     assert " ".join(LOIRE[start:end] for start, end in record["spans"]) == kept[0].content
 
 
+def test_an_array_of_documents():
+    """What was sorted with NumPy does as well as a list."""
+    given = np.array(documents(), object)[[2, 0]]
+    kept = ContextCompressor(stage="lexical", threshold=0).run(QUERY, given)["documents"]
+    assert [document.id for document in kept] == ["rhine", "loire"]
+
+
 def test_the_configuration_survives_a_round_trip():
     """A saved pipeline is loaded again with all its options; what has no name is refused then."""
     options = {"threshold": 0.2, "max_tokens": 50, "keep_best": 1, "per": "sentence", "on_error": "original"}
@@ -67,8 +75,8 @@ def test_on_error_original_returns_the_documents_as_they_were():
     assert ContextCompressor(stage=FAILING, on_error="original").run("fail", given) == {"documents": given}
 
 
-@pytest.mark.parametrize("documents", [None, "text", ["text"]], ids=repr)
+@pytest.mark.parametrize("documents", [None, "", "text", ["text"], {}], ids=repr)
 def test_what_is_no_list_of_documents(documents):
     """Anything else is an error that shows it."""
-    with pytest.raises(InvalidInput, match=r"a list of haystack's Document, not .*(None|text)"):
+    with pytest.raises(InvalidInput, match=r"a list of haystack's Document, not (None|'|\[|{)"):
         ContextCompressor().run("river", documents)
