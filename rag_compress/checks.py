@@ -16,10 +16,15 @@ def check_count(name: str, value: object, least: int = 0) -> None:
         raise InvalidInput(f"{name} must be an integer of at least {least}, not {value!r:.80}")
 
 
-def listed(name: str, kinds: str, values: Any) -> list[Any]:
-    """Returns values as a list; raises `InvalidInput` for one alone, such as a text, a mapping or `None`."""
+def check_list(name: str, kinds: str, values: object) -> None:
+    """Raises `InvalidInput` for one value where several are asked for, such as a text, a mapping or `None`."""
     if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
         raise InvalidInput(f"{name} must be a list of {kinds}, not {values!r:.80}: put it into a list")
+
+
+def listed(name: str, kinds: str, values: Any) -> list[Any]:
+    """Returns values as a list; raises what `check_list` raises."""
+    check_list(name, kinds, values)
     return list(values)
 
 

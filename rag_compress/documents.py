@@ -21,7 +21,7 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import Any, cast
 
-from rag_compress.checks import is_folder, listed
+from rag_compress.checks import check_list, is_folder
 from rag_compress.errors import DocumentError, InvalidInput, shown
 from rag_compress.types import Document
 
@@ -65,9 +65,10 @@ def read_documents(
         InvalidInput: The encoding is unknown, or `sources` is a single path.
         DocumentError: From `on_error`.
     """
+    check_list("sources", "paths", sources)
     codec = _text_codec(encoding)
     first_place: dict[str, str] = {}
-    for item in (item for source in listed("sources", "paths", sources) for item in _read(fspath(source), codec)):
+    for item in (item for source in sources for item in _read(fspath(source), codec)):
         if isinstance(item, DocumentError):
             on_error(item)
             continue

@@ -225,6 +225,14 @@ def test_one_path_is_no_list(one: object) -> None:
         list(read_documents(one))  # type: ignore[arg-type]
 
 
+def test_sources_are_asked_for_one_by_one(tmp_path: Path) -> None:
+    """A document comes out before the next path is there, as where files are fetched."""
+    (tmp_path / "a.txt").write_text("Hello")
+    asked = [tmp_path / "a.txt", tmp_path / "b.txt"]
+    assert next(read_documents(asked.pop(0) for _ in range(2))).text == "Hello"
+    assert asked == [tmp_path / "b.txt"]
+
+
 @pytest.mark.parametrize("name", ["utf-16", "UTF-16", "utf16", "U16", "utf_32"])
 def test_encodings_have_many_names(tmp_path: Path, name: str) -> None:
     """However it is spelled, an encoding that writes zeros is no sign of a binary file."""
