@@ -82,7 +82,7 @@ def importing(package: str, extra: str, purpose: str) -> Iterator[None]:
         raise
     except ImportError as error:
         is_absent = isinstance(error, ModuleNotFoundError) and error.name == package.replace("-", "_")
-        raise MissingExtra(package, extra, purpose, "" if is_absent else str(error)) from error
+        raise MissingExtra(package, extra, purpose, "" if is_absent else str(error) or type(error).__name__) from error
 
 
 class ModelError(RagCompressError):

@@ -86,7 +86,7 @@ def _device(find: Callable[[], str]) -> str | None:
 
 
 def _line(what: str, why: object) -> str:
-    return f"{what}: {' '.join(str(why).split()):.200}"
+    return f"{what}: {' '.join(str(why).split()) or type(why).__name__:.200}"
 
 
 def _onnxruntime_device() -> str:
