@@ -18,7 +18,7 @@ from rouge_score.rouge_scorer import RougeScorer
 
 from eval.datasets import data_folder
 from eval.grounding import unsupported_share
-from eval.results import RESULTS, Out, Result, check_command
+from eval.results import RESULTS, Out, Result, check_command, limited
 from eval.summaries import SETS, SummaryRow, read_summaries
 from rag_compress.compressors import AbstractiveCompressor, Chunking, ExtractiveCompressor
 from rag_compress.models.summarizers.generation import Seq2SeqSummarizer
@@ -146,8 +146,7 @@ def main(
     out: Out = RESULTS,
 ) -> None:
     """Measures one system on one set and writes `abstractive-<system>-<set>-<split>.json`."""
-    options = f" --limit {limit}" if limit != LIMIT else ""
-    command = f"python -m eval.abstractive --system {system} --set {name} --split {split}{options}"
+    command = f"python -m eval.abstractive --system {system} --set {name} --split {split}{limited(limit, LIMIT)}"
     stem = f"abstractive-{system if system in BASELINES else Path(system).name}-{name}-{split}"
     check_command(stem, command, out)
     folder = data_folder(data)

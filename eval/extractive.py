@@ -28,7 +28,7 @@ from eval.datasets import (
     read_questions,
     unanswerable,
 )
-from eval.results import RESULTS, Out, Result, check_command
+from eval.results import RESULTS, Out, Result, check_command, limited
 from eval.systems import SYSTEMS, scorer_named
 from eval.words import count_words
 from rag_compress.compressors import ExtractiveCompressor
@@ -170,7 +170,7 @@ def main(
     out: Out = RESULTS,
 ) -> None:
     """Measures one system on one set and writes `extractive-<system>-<set>-<split>.json`."""
-    options = f" --limit {limit}" if limit != LIMIT else ""
+    options = limited(limit, LIMIT)
     options += f" --threshold {threshold:g}" if threshold is not None else ""
     command = f"python -m eval.extractive --system {system} --set {name} --split {split}{options}"
     stem = f"extractive-{system}-{name}-{split}".replace(":", "-")

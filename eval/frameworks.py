@@ -37,7 +37,7 @@ from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 from rich.console import Console
 
 from eval.datasets import Passage, Question, data_folder, measured, read_questions
-from eval.results import Result
+from eval.results import RESULTS, Out, Result, check_command, limited
 from eval.systems import minilm
 from rag_compress.pipelines.langchain import DocumentCompressor
 from rag_compress.pipelines.llamaindex import NodeCompressor
@@ -242,8 +242,12 @@ def main(
     split: Annotated[str, typer.Option(help="test or dev.")] = "dev",
     limit: Annotated[int, typer.Option(help="The most questions to ask.")] = QUESTIONS,
     data: Annotated[Path | None, typer.Option(help="The data folder (default: $RAG_COMPRESS_DATA).")] = None,
+    out: Out = RESULTS,
 ) -> None:
-    """Asks all systems and writes `eval/results/frameworks.json`."""
+    """Asks all systems and writes `frameworks.json`."""
+    questions_of = f" --set {name} --split {split}" if (name, split) != ("squad", "dev") else ""
+    command = f"python -m eval.frameworks{questions_of}{limited(limit, QUESTIONS)}"
+    check_command("frameworks", command, out)
     questions = measured(read_questions(data_folder(data), name, split), limit)
     scores: dict[str, float] = {}
     for system, asked in SYSTEMS.items():
@@ -253,7 +257,7 @@ def main(
             figures.add(question, asked.ask(question))
         scores |= {f"{system}: {figure}": value for figure, value in figures.means().items()}
     details = {"questions": len(questions), "data": f"{name} {split}"}
-    file = Result("python -m eval.frameworks", scores, details).write("frameworks")
+    file = Result(command, scores, details).write("frameworks", out)
     Console().print(file.name, scores)
 
 

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from eval.datasets import Question, data_folder, measured, read_questions
 from eval.metrics import auroc
-from eval.results import RESULTS, Out, Result, check_command
+from eval.results import RESULTS, Out, Result, check_command, limited
 from rag_compress.compressors import RelevanceGate
 from rag_compress.types import Context, Document
 
@@ -66,8 +66,8 @@ def main(
     out: Out = RESULTS,
 ) -> None:
     """Measures the gate on one set and writes `gate-<set>-<split>.json`."""
-    options = f" --limit {limit}" if limit != LIMIT else ""
-    command, stem = f"python -m eval.gate --set {name} --split {split}{options}", f"gate-{name}-{split}"
+    command = f"python -m eval.gate --set {name} --split {split}{limited(limit, LIMIT)}"
+    stem = f"gate-{name}-{split}"
     check_command(stem, command, out)
     questions = measured(read_questions(data_folder(data), name, split), limit)
     gate = RelevanceGate()

@@ -20,7 +20,7 @@ from rich.console import Console
 
 from eval.corruptions import CORRUPTIONS, Material
 from eval.datasets import data_folder
-from eval.results import RESULTS, Out, Result, check_command
+from eval.results import RESULTS, Out, Result, check_command, limited
 from eval.summaries import SETS, SummaryRow, read_summaries
 from eval.words import plain_words
 from rag_compress.compressors import Grounding
@@ -74,8 +74,8 @@ def main(
     out: Out = RESULTS,
 ) -> None:
     """Measures the check on one set and writes `grounding-<set>-<split>.json`."""
-    options = f" --limit {limit}" if limit != LIMIT else ""
-    command, stem = f"python -m eval.grounding --set {name} --split {split}{options}", f"grounding-{name}-{split}"
+    command = f"python -m eval.grounding --set {name} --split {split}{limited(limit, LIMIT)}"
+    stem = f"grounding-{name}-{split}"
     check_command(stem, command, out)
     rows = list(read_summaries(data_folder(data), name, split))[:limit]
     grounding = Grounding()

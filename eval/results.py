@@ -45,6 +45,11 @@ class Result:
         return file
 
 
+def limited(limit: int, default: int) -> str:
+    """Returns how a command says its `--limit`: not at all where it is the default."""
+    return f" --limit {limit}" if limit != default else ""
+
+
 def check_command(name: str, command: str, folder: Path) -> None:
     """Raises `BadParameter` if the result `<name>.json` is another command's, such as one with another `--limit`."""
     file = folder / f"{name}.json"

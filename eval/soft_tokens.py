@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch.utils.flop_counter import FlopCounterMode
 
 from eval.datasets import data_folder, measured, read_questions
-from eval.results import Result
+from eval.results import RESULTS, Out, Result, check_command, limited
 from eval.significance import bootstrap_interval
 from eval.small_llm import NO_BACKGROUND, Reading, pieces_of, read_pieces
 from rag_compress.compressors.projector import XRAG
@@ -40,6 +40,7 @@ Runs = Annotated[Path, typer.Option(help="The folder with the projectors, k1, k2
 TOKENS = (1, 2, 4, 8)
 STORAGES: tuple[Storage, ...] = ("float16", "int8", "pq")
 _LIMIT, _BATCH = 500, 20
+_COST_LIMIT, _CEILING_LIMIT, _STEPS = 60, 36, 150
 _FITTING_RATE = 0.03
 _RECIPE = "--pretrain-steps 500 --tune-steps 200 --pretrain-rate 2e-3 --tune-rate 1e-3"
 """Of the projectors measured here."""
@@ -112,8 +113,11 @@ def measure(
     runs: Runs = Path("eval/cache/soft"),
     folder: Data = None,
     limit: Annotated[int, typer.Option(help="The most questions.")] = _LIMIT,
+    out: Out = RESULTS,
 ) -> None:
     """Measure the NLL of answers and passages, and exact match: no context, another passage's token, its own, text."""
+    command = f"python -m eval.soft_tokens measure{limited(limit, _LIMIT)}"
+    check_command("soft-tokens", command, out)
     started = time.monotonic()
     model = SoftPromptLLM.load(str(llm), "cpu")
     readings = _readings(folder, limit)
@@ -132,7 +136,7 @@ def measure(
         "llm": repr(model.model.config.to_dict())[:600],
         "seconds": round(time.monotonic() - started),
     }
-    Result("python -m eval.soft_tokens measure", _scores(samples), details, samples).write("soft-tokens")
+    Result(command, _scores(samples), details, samples).write("soft-tokens", out)
 
 
 def _readings(folder: Path | None, limit: int) -> list[Reading]:
@@ -223,9 +227,12 @@ def cost(
     llm: Llm = Path("eval/cache/llm"),
     runs: Runs = Path("eval/cache/soft"),
     folder: Data = None,
-    limit: Annotated[int, typer.Option(help="The most questions.")] = 60,
+    limit: Annotated[int, typer.Option(help="The most questions.")] = _COST_LIMIT,
+    out: Out = RESULTS,
 ) -> None:
     """Measure time and FLOPs of reading a question, with text and with a soft token; the encoder's apart."""
+    command = f"python -m eval.soft_tokens cost{limited(limit, _COST_LIMIT)}"
+    check_command("soft-tokens-cost", command, out)
     model, projector = SoftPromptLLM.load(str(llm), "cpu"), MlpProjector.from_folder(runs / "k1")
     encoder = projector.encoder()
     readings = _readings(folder, limit)
@@ -241,17 +248,21 @@ def cost(
     scores |= _cost("encoder", [partial(encoder.encode, [text]) for text in texts])
     vectors = [encoder.encode([text]) for text in texts]
     scores |= _cost("projector", [partial(projector.project, vector) for vector in vectors])
-    Result("python -m eval.soft_tokens cost", scores, {"questions": len(readings)}).write("soft-tokens-cost")
+    Result(command, scores, {"questions": len(readings)}).write("soft-tokens-cost", out)
 
 
 @app.command()
 def ceiling(
     llm: Llm = Path("eval/cache/llm"),
     folder: Data = None,
-    limit: Annotated[int, typer.Option(help="The most passages.")] = 36,
-    steps: Annotated[int, typer.Option(help="Updates of each token.")] = 150,
+    limit: Annotated[int, typer.Option(help="The most passages.")] = _CEILING_LIMIT,
+    steps: Annotated[int, typer.Option(help="Updates of each token.")] = _STEPS,
+    out: Out = RESULTS,
 ) -> None:
     """Measure how well the LLM says a passage from tokens that were fitted to it: about the most there can be."""
+    fitting = f" --steps {steps}" if steps != _STEPS else ""
+    command = f"python -m eval.soft_tokens ceiling{limited(limit, _CEILING_LIMIT)}{fitting}"
+    check_command("soft-tokens-ceiling", command, out)
     model = SoftPromptLLM.load(str(llm), "cpu")
     model.model.requires_grad_(requires_grad=False)
     passages = [reading.passage for reading in _readings(folder, limit)]
@@ -268,7 +279,7 @@ def ceiling(
     gap = scores["none"] - scores["text"]
     scores |= {f"k={k}, gap closed": 100 * (scores["none"] - scores[f"k={k}, fitted"]) / gap for k in TOKENS}
     details = {"passages": len(passages), "steps": steps, "rate": _FITTING_RATE}
-    Result("python -m eval.soft_tokens ceiling", scores, details, samples).write("soft-tokens-ceiling")
+    Result(command, scores, details, samples).write("soft-tokens-ceiling", out)
 
 
 def _fitted(model: SoftPromptLLM, task: Task, tokens: int, steps: int) -> list[NDArray[np.float32]]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import replace
 
 import pytest
+import typer
 
 from eval import plots, report_extractive, report_reader, report_speed
 from eval.reader import figures_of
@@ -65,6 +67,31 @@ def test_a_system_measured_on_fewer_questions(tmp_path, monkeypatch):
     monkeypatch.setattr(report_extractive, "read_result", lambda name: read_result(name, tmp_path))
     text = report_extractive._significance_table(report_extractive._evidence_results(), "EV@20")
     assert "| 50.0 (p 1.000) | 50.0 (2 questions) |" in text
+
+
+@pytest.mark.parametrize(
+    ("module", "function", "name"),
+    [
+        ("frameworks", "main", "frameworks"),
+        ("soft_tokens", "measure", "soft-tokens"),
+        ("soft_tokens", "cost", "soft-tokens-cost"),
+        ("soft_tokens", "ceiling", "soft-tokens-ceiling"),
+    ],
+)
+def test_a_limited_run_needs_a_folder_of_its_own(module, function, name, tmp_path):
+    """It is told so before a model is loaded, and where the command is the same, the run goes on."""
+    pytest.importorskip("torch")
+    pytest.importorskip("langchain_classic")
+    pytest.importorskip("llama_index.core")
+    words = f"python -m eval.{module}" + ("" if function == "main" else f" {function}")
+    Result(words, {"figure": 1.0}).write(name, tmp_path)
+    run = getattr(importlib.import_module(f"eval.{module}"), function)
+    with pytest.raises(typer.BadParameter, match=f"`{words}`: give another folder with --out"):
+        run(limit=1, out=tmp_path)
+    Result(f"{words} --limit 1", {"figure": 1.0}).write(name, tmp_path)
+    data = {"data" if function == "main" else "llm": tmp_path / "none"}
+    with pytest.raises(Exception, match="none"):
+        run(limit=1, out=tmp_path, **data)
 
 
 def test_no_section_without_results(tmp_path, monkeypatch):
