@@ -223,7 +223,7 @@ class TableOutput:
     def write(self, number: int, part: Part, done: Sequence[Done], tally: Tally) -> None:
         """Writes the rows that are new to the store, then the part's record."""
         pairs = zip(part.rows, done, strict=True)
-        changed = [(row, each.derived) for row, each in pairs if each.fresh and _changes(row, each.derived)]
+        changed = [(row, each.derived) for row, each in pairs if _changes(row, each.derived)]
         if changed:
             self.store.update(changed, replace=self.mode is WriteMode.replace)
         self.folder.commit(number, {"digest": None, "tally": tally.to_json()})
