@@ -585,6 +585,43 @@ def test_a_note_of_the_users_own(tmp_path: Path, summary: str | None, mode: Writ
         assert database.execute("SELECT summary, summary_note FROM docs").fetchall() == [(summary, "seen by Ann")]
 
 
+def test_a_column_that_is_not_written(tmp_path: Path) -> None:
+    """The user's own column stays when results go elsewhere, from a file or a table."""
+    file, table = tmp_path / "a.jsonl", tmp_path / "a.sqlite"
+    file.write_text('{"text": "A river. Bread.", "compressed": "mine"}\n')
+    run(file, tmp_path / "side", mode=WriteMode.sidecar)
+    assert values(tmp_path / "side") == ["A river."]
+    with sqlite3.connect(table) as database:
+        database.execute("CREATE TABLE docs (id INTEGER PRIMARY KEY, text TEXT, compressed TEXT)")
+        database.execute("INSERT INTO docs VALUES (1, 'A river. Bread.', 'mine')")
+    job = Job(str(table), Worker(METHOD), table="docs", mode=WriteMode.replace)
+    store, engine = open_store(str(table), "docs", job.columns), LocalEngine(workers=1)
+    Run(job, store, JobFolder(str(tmp_path / "out")), engine)()
+    with sqlite3.connect(table) as database:
+        assert database.execute("SELECT text, compressed FROM docs").fetchall() == [("A river.", "mine")]
+
+
+def test_a_finished_part_is_not_written_again(tmp_path: Path) -> None:
+    """A run for which there is nothing to do leaves the files alone."""
+    source, out = write(tmp_path / "a.jsonl", TEXTS), tmp_path / "out"
+    run(source, out)
+    before = [file.stat().st_ino for file in sorted(out.glob("part-*"))]
+    run(source, out)
+    assert [file.stat().st_ino for file in sorted(out.glob("part-*"))] == before
+
+
+def test_a_row_that_gets_an_id(tmp_path: Path) -> None:
+    """It is named by its id from then on, and not computed again."""
+    source, out = tmp_path / "a.jsonl", tmp_path / "out"
+    source.write_text('{"text": "A."}')
+    run(source, out)
+    source.write_text('{"text": "A.", "id": "x"}')
+    assert run(source, out).tally.fresh == 0
+    [row] = results(JobFolder(str(out)))
+    assert row.id == "x"
+    assert "row" not in json.loads(row.note or "")
+
+
 def test_a_table_is_done_anew(tmp_path: Path) -> None:
     """A restart computes every row again, in several runs if need be; a table that is not there leaves no job."""
     source = tmp_path / "a.sqlite"
@@ -627,7 +664,7 @@ def test_a_table_knows_what_was_made_of_it(tmp_path: Path) -> None:
     assert once("four", threshold=0.2, mode=WriteMode.replace) == 10
     with sqlite3.connect(source) as database:
         database.execute("UPDATE docs SET text = 'Rice is newer.' WHERE id = 3")
-    assert once("four", threshold=0.2, mode=WriteMode.replace) == 1
+    assert [once("four", threshold=0.2, mode=WriteMode.replace) for _ in range(2)] == [1, 0]
 
 
 def test_a_tally_outlives_runs_that_compute_nothing(tmp_path: Path) -> None:
@@ -764,12 +801,13 @@ def test_a_replaced_text_is_never_compressed_again(tmp_path: Path) -> None:
         database.execute("CREATE TABLE docs (id INTEGER PRIMARY KEY, text TEXT, q TEXT)")
         database.execute("INSERT INTO docs VALUES (1, ?, 'rice?')", [text])
 
-    def once(out: str, question: str | None) -> tuple[str, int]:
+    def once(out: str, question: str | None, mode: WriteMode = WriteMode.replace) -> tuple[str, int]:
         with sqlite3.connect(source) as database:
             database.execute("UPDATE docs SET q = ?", [question])
         columns = Columns(query="q")
-        job = Job(str(source), Worker("lexical", {"threshold": 0.1}), columns, table="docs", mode=WriteMode.replace)
-        tally = Run(job, open_store(str(source), "docs", columns), JobFolder(str(tmp_path / out)))().tally
+        job = Job(str(source), Worker("lexical", {"threshold": 0.1}), columns, table="docs", mode=mode)
+        store, engine = open_store(str(source), "docs", columns), LocalEngine(workers=1)
+        tally = Run(job, store, JobFolder(str(tmp_path / out)), engine)().tally
         with sqlite3.connect(source) as database:
             return database.execute("SELECT text FROM docs").fetchone()[0], tally.errors
 
@@ -778,6 +816,8 @@ def test_a_replaced_text_is_never_compressed_again(tmp_path: Path) -> None:
     assert once("out", "food?") == (kept, 1)
     assert once("other", "food?") == (kept, 1)
     assert once("out", None) == (kept, 1)
+    assert once("other", "food?") == (kept, 1)
+    assert once("column", "rice?", WriteMode.column) == (kept, 1)
     assert once("out", "rice?") == (kept, 0)
 
 
