@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from rag_compress import BM25Retriever, Document
 from rag_compress.errors import InvalidInput
+from rag_compress.retrievers.bm25 import Backend
 from rag_compress.words import words
 
 
@@ -37,6 +39,19 @@ def test_parity_with_rank_bm25(common_share: float) -> None:
     for _ in range(50):
         query = words(" ".join([*rng.choices(vocabulary, k=4), "common", "common", "unknown"]))
         np.testing.assert_allclose(ours.scores(query), theirs.scores(query), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("backend", ["bm25s", "rank-bm25"])
+def test_a_word_of_half_of_the_documents(backend: Backend) -> None:
+    """Okapi's idf of such a word is 0; the documents that have it are found."""
+    (found,) = BM25Retriever.from_documents(["river", "bread"], method="okapi", backend=backend).retrieve(["river"])
+    assert [d.text for d in found] == ["river"]
+
+
+def test_documents_without_words_are_saved(tmp_path: Path) -> None:
+    """Such an index finds nothing, and still nothing once it is loaded."""
+    BM25Retriever.from_documents(["", "?!"]).save(tmp_path)
+    assert BM25Retriever.load(tmp_path).retrieve(["river"]) == [[]]
 
 
 def test_ties_keep_the_order_of_the_documents() -> None:
