@@ -61,11 +61,33 @@ def test_later_windows_repeat_the_first_sentence(cutter: WindowCutter) -> None:
     assert all("river |" in cutter.tokenizer.decode(window.ids) for window in reading.windows)
 
 
+@pytest.mark.parametrize(("lead", "repeated"), [(2, 2), (64, 64), (65, 0)])
+def test_where_windows_begin(cutter: WindowCutter, lead: int, repeated: int) -> None:
+    """Neighbours share 64 tokens, of which each answers for half; a first sentence that is too long stands once."""
+    (reading,) = cutter.read("which?", [Passage("", "a " * 440, [(0, 2 * lead), (2 * lead, 880)])])
+    ends = [251, 251 + 251 - repeated - 64]
+    head, kept = 4 + repeated, [end - 32 for end in ends]
+    assert [(w.begin, w.first, w.size) for w in reading.windows] == [
+        (4, 0, kept[0]),
+        (head + 32, kept[0], kept[1] - kept[0]),
+        (head + 32, kept[1], 440 - kept[1]),
+    ]
+
+
+def test_passages_are_read_apart(cutter: WindowCutter) -> None:
+    """Several passages are read as each alone is."""
+    passages = [Passage("France", "The Loire.", [(0, 10)]), Passage("", "river " * 9, [(0, 6)]), Passage("t", "", [])]
+    assert cutter.read("which?", passages) == [cutter.read("which?", [passage])[0] for passage in passages]
+
+
 def test_windows_without_sentences_are_left_out(cutter: WindowCutter) -> None:
     """Of a long passage, only the windows with a sentence to score are read."""
     text = "river " * 2000
     (reading,) = cutter.read("which?", [Passage("", text, [(6000, 6011)])])
     assert len(reading.windows) == 1
+    for sentence, first in (((0, 6 * 219), 0), ((6 * 219, 6 * 220), 219)):
+        (reading,) = cutter.read("which?", [Passage("", text, [sentence])])
+        assert [window.first for window in reading.windows] == [first]
     (empty,) = cutter.read("which?", [Passage("", text, [])])
     assert empty.windows == []
 
@@ -82,12 +104,13 @@ def test_a_long_query_or_title_is_cut_with_a_warning(cutter: WindowCutter) -> No
 
 def test_windows_must_leave_room(cutter: WindowCutter) -> None:
     """Windows too small for a query and a passage are refused."""
-    with pytest.raises(InvalidInput, match="max_tokens >= 256"):
-        WindowCutter(cutter.tokenizer, max_tokens=100)
+    for max_tokens, overlap in ((255, 64), (256, 65), (256, -1)):
+        with pytest.raises(InvalidInput, match="max_tokens >= 256"):
+            WindowCutter(cutter.tokenizer, max_tokens, overlap)
 
 
 def test_pool_by_hand() -> None:
-    """A sentence's logit is the weighted mean of its tokens' values; one without tokens has none."""
-    outputs = np.array([[1, 0], [3, 0], [5, np.log(3)], [1, 0]], dtype=np.float32)
+    """A sentence's logit is the weighted mean of its tokens' values, however large; one without tokens has none."""
+    outputs = np.array([[1, 900], [3, 900], [5, np.log(3)], [1, 0]], dtype=np.float32)
     logits = pool(outputs, [(0, 2), (2, 4), (4, 4)])
     np.testing.assert_allclose(logits, [2, (3 * 5 + 1) / 4, np.nan], rtol=1e-6)
