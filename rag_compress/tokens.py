@@ -98,13 +98,18 @@ class _Counter:
         return self.tokenizer(text)
 
 
-SURROGATE = re.compile("[\ud800-\udfff]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 """A lone surrogate: a Python string may hold one, but no encoding carries it and no tokenizer takes it."""
 
 
 def without_surrogates(text: str) -> str:
     """Returns the text with U+FFFD, one for one, in place of lone surrogates."""
-    return text if text.isascii() else SURROGATE.sub("\ufffd", text)
+    return text if text.isascii() else _SURROGATE.sub("\ufffd", text)
+
+
+def escaped_surrogates(json: str) -> str:
+    """Returns JSON with escapes in place of lone surrogates, so that any stream or file carries it unaltered."""
+    return json if json.isascii() else _SURROGATE.sub(lambda match: f"\\u{ord(match.group()):04x}", json)
 
 
 @lru_cache(maxsize=8)

@@ -18,7 +18,7 @@ from rag_compress.errors import counted
 from rag_compress.prompts import PromptTemplate
 from rag_compress.selection import Selection, reopen
 from rag_compress.stages import Stage
-from rag_compress.tokens import SURROGATE
+from rag_compress.tokens import escaped_surrogates
 from rag_compress.types import Context, Document, Segment
 
 T = TypeVar("T")
@@ -83,7 +83,7 @@ def to_json(record: Mapping[str, Any]) -> str:
     except ValueError:
         finite = json.loads(json.dumps(record, default=str), parse_constant=lambda _: None)
         text = json.dumps(finite, ensure_ascii=False)
-    return SURROGATE.sub(lambda match: f"\\u{ord(match.group()):04x}", text)
+    return escaped_surrogates(text)
 
 
 def visible(text: str) -> str:

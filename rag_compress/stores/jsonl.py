@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 from rag_compress.errors import InvalidInput
 from rag_compress.stores.files import STANDARD_INPUT, compress, find_files, open_file
 from rag_compress.stores.protocol import Columns, Derived, Part, Row, WriteMode, split, value_of
-from rag_compress.tokens import SURROGATE
+from rag_compress.tokens import escaped_surrogates
 
 _DECODER = json.JSONDecoder()
 SUFFIXES = (".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz", ".jsonl.zst", ".ndjson.zst")
@@ -136,6 +136,6 @@ def _skip(line: str, place: int) -> int:
 
 
 def _object(fields: Mapping[str, str]) -> bytes:
-    """Returns an object of JSON as one line; lone surrogates, which UTF-8 does not carry, as escapes."""
-    text = "{" + ", ".join(f"{_json(name)}: {value}" for name, value in fields.items()) + "}"
-    return SURROGATE.sub(lambda match: f"\\u{ord(match.group()):04x}", text).encode()
+    """Returns an object of JSON as one line."""
+    text = ", ".join(f"{_json(name)}: {value}" for name, value in fields.items())
+    return escaped_surrogates(f"{{{text}}}").encode()
