@@ -135,7 +135,7 @@ _CLOSED = re.compile(r"[.!?:…。！？：؟।][\"'”’»)\]*_]*\s*\Z")
 
 def _blocks(text: str) -> Iterator[_Block]:
     """Yields the blocks of a text in order; blank lines lie between them."""
-    if _is_table(text):
+    if separator(text):
         yield _Block("row", 0, len(text))
         return
     kind: _Kind | None = None
@@ -160,17 +160,20 @@ def _blocks(text: str) -> Iterator[_Block]:
         yield _Block(kind, start, end)
 
 
-def _is_table(text: str) -> bool:
-    """Returns whether the first lines have the same number of tabs, commas or semicolons each, as CSV files have."""
-    lines = [line for line in text[:4000].split("\n")[:10] if line.strip()]
+def separator(text: str) -> str:
+    """Returns what separates the cells of a text that is a table as CSV files are; empty: it is none.
+
+    Its first lines have the same number of tabs, commas or semicolons each, outside of quoted cells.
+    """
+    lines = [line for line in _QUOTED.sub('""', text[:4000]).split("\n")[:10] if line.strip()]
     if len(lines) < 3:
-        return False
+        return ""
     lines = lines[:-1] if len(text) > 4000 else lines
     lines = dedent("\n".join(lines)).split("\n")  # a tab before each paragraph separates nothing
-    return any(
-        len({line.count(mark) for line in lines}) == 1 and lines[0].count(mark) >= n and not _is_prose(lines, mark)
-        for mark, n in _SEPARATORS
-    )
+    for mark, n in _SEPARATORS:
+        if len({line.count(mark) for line in lines}) == 1 and lines[0].count(mark) >= n and not _is_prose(lines, mark):
+            return mark
+    return ""
 
 
 def _is_prose(lines: Sequence[str], mark: str) -> bool:
@@ -181,6 +184,8 @@ def _is_prose(lines: Sequence[str], mark: str) -> bool:
 
 
 _SEPARATORS = (("\t", 1), (",", 2), (";", 2))
+_QUOTED = re.compile(r'(?<![^\t,;\n])"[^"\n]*"(?=[\t,;\r\n]|\Z)')
+"""A quoted cell: a quotation within prose begins after a space."""
 _ENDED = re.compile(r"[^\W\d_]{2}[.!?][\"'”’)\]]*\s")
 
 

@@ -21,7 +21,16 @@ from rag_compress.models.classifier.windows import Reading, WindowCutter, load_t
 from rag_compress.models.onnx import open_session
 from rag_compress.models.protocols import Passage
 from rag_compress.processes import ProcessLock, load_once
-from rag_compress.scorers.features import Logits, features, lexical_scores, passage_features, script_of, sigmoid
+from rag_compress.scorers.features import (
+    PASSAGE_FEATURES,
+    SENTENCE_FEATURES,
+    Logits,
+    features,
+    lexical_scores,
+    passage_features,
+    script_of,
+    sigmoid,
+)
 
 BUNDLED = Path(__file__).parent.parent / "models" / "bundled"
 """The folder of the weights that come with the library."""
@@ -85,9 +94,9 @@ class ClassifierScorer:
         weights = [_load(self.folder).calibration[script_of(query)]["sentence"] for query in queries]
         lexical = lexical_scores(queries, passages)
         return [
-            [_probabilities(own, rows) for rows in features(group, logits, scores)]
-            for own, group, logits, scores in zip(
-                weights, passages, self.logits(queries, passages), lexical, strict=True
+            [_probabilities(own, rows) for rows in features(query, group, logits, scores)]
+            for query, own, group, logits, scores in zip(
+                queries, weights, passages, self.logits(queries, passages), lexical, strict=True
             )
         ]
 
@@ -198,8 +207,11 @@ def _load(folder: str | None) -> _Model:
     try:
         config = json.loads((path / "config.json").read_text(encoding="utf-8"))
         max_tokens, overlap, calibration = (config[name] for name in ("max_tokens", "overlap", "calibration"))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        lengths = {(len(weights["sentence"]), len(weights["passage"])) for weights in calibration.values()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InvalidInput(f"{path} holds no classifier: config.json: {error!r:.200}") from error
+    if lengths != {(1 + len(SENTENCE_FEATURES), 1 + len(PASSAGE_FEATURES))}:
+        raise InvalidInput(f"{path} was calibrated by another version of rag_compress: train it again")
     return _Model(WindowCutter(load_tokenizer(path / "tokenizer.json"), max_tokens, overlap), calibration)
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from rag_compress.models.protocols import Passage
 from rag_compress.scorers.lexical import LexicalScorer
+from rag_compress.scorers.tables import pointed_rows
 from rag_compress.words import words
 
 _LEXICAL = 8.0
@@ -31,7 +32,7 @@ class Logits(NamedTuple):
     passage: float
 
 
-SENTENCE_FEATURES = ("sentence", "passage", "behind", "lexical", "before", "bridge")
+SENTENCE_FEATURES = ("sentence", "passage", "behind", "lexical", "before", "bridge", "pointed")
 PASSAGE_FEATURES = ("passage", "behind", "best", "bridge")
 
 
@@ -49,23 +50,26 @@ def lexical_scores(queries: Sequence[str], passages: Sequence[Sequence[Passage]]
 
 
 def features(
-    passages: Sequence[Passage], logits: Sequence[Logits], lexical: Sequence[NDArray[np.float32]]
+    query: str, passages: Sequence[Passage], logits: Sequence[Logits], lexical: Sequence[NDArray[np.float32]]
 ) -> list[NDArray[np.float64]]:
-    """Returns, for each passage of one query, float64 `(sentences, 6)`, what probabilities are made from.
+    """Returns, for each passage of one query, float64 `(sentences, 7)`, what probabilities are made from.
 
     The columns (`SENTENCE_FEATURES`) are the model's logits of the sentence and of its passage; how far the latter is
     behind that of the query's best passage; the BM25 score of the sentence, by how many standard deviations it is above
     the mean of the query's sentences (long questions have low scores everywhere, and still some sentences stand out);
-    the BM25 score of the sentence before it, which often says what this one is about; and the passage's bridge.
+    the BM25 score of the sentence before it, which often says what this one is about; the passage's bridge; and whether
+    the query points at a row of a table by its place.
     """
     flat = np.concatenate([np.zeros(0), *lexical])
     mean, spread = (flat.mean(), flat.std() + _LEAST_SPREAD) if len(flat) else (0.0, 1.0)
     tables = []
     rows = passage_features(passages, logits, lexical)
-    for each, scores, (passage, behind, _, bridge) in zip(logits, lexical, rows, strict=True):
+    for own, each, scores, (best, behind, _, bridge) in zip(passages, logits, lexical, rows, strict=True):
         table = np.empty((len(scores), len(SENTENCE_FEATURES)))
         before = np.concatenate([[0.0], scores])[: len(scores)]
-        columns = (each.sentences, passage, behind, (scores - mean) / spread, before, bridge)
+        outstanding = (scores - mean) / spread
+        pointed = pointed_rows(query, own, outstanding)
+        columns = (each.sentences, best, behind, outstanding, before, bridge, pointed)
         for column, values in enumerate(columns):
             table[:, column] = values
         tables.append(table)

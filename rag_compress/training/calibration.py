@@ -33,14 +33,17 @@ UNCALIBRATED: Calibration = {"latin": _AS_IT_IS, "other": _AS_IT_IS}
 WORTH_OF_WORDS = {"latin": 1.4, "other": 2.4}
 """The weight of BM25 by script. A fit on data like the training data gives words half as much; elsewhere they are worth
 more: measured on the dev splits of six sets of other kinds of text, and of nine languages."""
+WORTH_OF_PLACE = 2.5
+"""The weight of the place of a row in its table. No network learns it here, and data without tables would give it none;
+fitted as a ranking on the training split of tables with questions."""
 
 
 def calibrate(scorer: ClassifierScorer, sets: Mapping[str, Sequence[Example]]) -> Calibration:
     """Returns the calibration under which the scorer's probabilities fit the labels best.
 
-    The weight of BM25 is held fast while the others are fitted (`WORTH_OF_WORDS`). Every set counts the same, however
-    many sentences it has. A script without labels of both kinds takes the other's weights; where no passage is known to
-    help, or none not to, passages stay uncalibrated.
+    The weights of words and of places in tables are held fast while the others are fitted (`WORTH_OF_WORDS`,
+    `WORTH_OF_PLACE`). Every set counts the same, however many sentences it has. A script without labels of both kinds
+    takes the other's weights; where no passage is known to help, or none not to, passages stay uncalibrated.
 
     Args:
         scorer: The classifier.
@@ -55,7 +58,8 @@ def calibrate(scorer: ClassifierScorer, sets: Mapping[str, Sequence[Example]]) -
         rows = [_rows(scorer, examples) for examples in chosen if examples]
         if rows:
             sentences, passages = zip(*rows, strict=True)
-            held = {SENTENCE_FEATURES.index("lexical"): WORTH_OF_WORDS[script]}
+            worth = {"lexical": WORTH_OF_WORDS[script], "pointed": WORTH_OF_PLACE}
+            held = {SENTENCE_FEATURES.index(name): weight for name, weight in worth.items()}
             of_sentences = _fit(sentences, held)
             if of_sentences is None:
                 continue
@@ -99,7 +103,7 @@ def _rows(scorer: ClassifierScorer, examples: Sequence[Example]) -> tuple[NDArra
     sentences, passages = [], []
     evidence, lexical = scorer.logits(queries, groups), lexical_scores(queries, groups)
     for example, group, found, scores in zip(examples, groups, evidence, lexical, strict=True):
-        for labelled, rows in zip(example.passages, features(group, found, scores), strict=True):
+        for labelled, rows in zip(example.passages, features(example.query, group, found, scores), strict=True):
             if labelled.labels is not None:
                 sentences.append(np.column_stack([rows, labelled.labels]))
         gold = [np.nan if labelled.gold is None else float(labelled.gold) for labelled in example.passages]

@@ -27,8 +27,8 @@ from rag_compress.text import cut
 pytest.importorskip("torch")
 pytest.importorskip("onnxscript")
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
-WEIGHTS = {"sentence": [0.1, 1.0, 0.5, 0.0, 2.0, 0.0, 0.0], "passage": [-0.1, 2.0, 0.0, 0.0, 0.0]}
-CALIBRATION = {"latin": WEIGHTS, "other": WEIGHTS | {"sentence": [0.0] * 7}}
+WEIGHTS = {"sentence": [0.1, 1.0, 0.5, 0.0, 2.0, 0.0, 0.0, 3.0], "passage": [-0.1, 2.0, 0.0, 0.0, 0.0]}
+CALIBRATION = {"latin": WEIGHTS, "other": WEIGHTS | {"sentence": [0.0] * 8}}
 
 
 @pytest.fixture(scope="module")
@@ -150,12 +150,12 @@ def test_features_by_hand() -> None:
     passages = [Passage("x", "a. b.", [(0, 2), (3, 5)]), Passage("", "", [])]
     evidence = [Logits(np.array([1, 2], np.float32), 3.0), Logits(np.zeros(0, np.float32), 5.0)]
     lexical = [np.array([0.5, 0.25], np.float32), np.zeros(0, np.float32)]
-    first, second = features(passages, evidence, lexical)
+    first, second = features("x?", passages, evidence, lexical)
     standing = 0.125 / (0.125 + 0.02)
-    assert first == pytest.approx(np.array([[1, 3, -2, standing, 0, 0], [2, 3, -2, -standing, 0.5, 0]]))
-    assert second.shape == (0, 6)
+    assert first == pytest.approx(np.array([[1, 3, -2, standing, 0, 0, 0], [2, 3, -2, -standing, 0.5, 0, 0]]))
+    assert second.shape == (0, 7)
     assert passage_features(passages, evidence, lexical).tolist() == [[3, -2, 0.5, 0], [5, 0, 0, 0]]
-    assert features([], [], []) == []
+    assert features("x?", [], [], []) == []
 
 
 def test_a_bridge_is_a_title_named_elsewhere() -> None:
@@ -165,6 +165,31 @@ def test_a_bridge_is_a_title_named_elsewhere() -> None:
     evidence = [Logits(np.array([logit], np.float32), 0.0) for logit in (2.0, -2.0, -2.0)]
     table = passage_features(passages, evidence, [np.zeros(1, np.float32)] * 3)
     assert table[:, 3] == pytest.approx([0, 1 / (1 + np.exp(-2)), 0])
+
+
+def test_a_row_that_the_question_points_at_is_likelier(scorer: ClassifierScorer) -> None:
+    """The last row, asked for by its place, gains its weight: 3 in log-odds; all other rows score as they did."""
+    table = passage("Game | Score\nOne | 4\nTwo | 5\nThree | 1\n")
+    logits = scorer.logits(["last?"], [[table]])[0]
+    (rows,) = features("last?", [table], logits, [np.zeros(4, np.float32)])
+    assert rows[:, 6].tolist() == [0, 0, 0, 1]
+    (found,) = scorer.score(["last?"], [[table]])[0]
+    expected = rows @ np.array(WEIGHTS["sentence"][1:]) + 0.1
+    assert np.log(found / (1 - found)) == pytest.approx(expected, abs=1e-3)
+
+
+def test_a_folder_of_another_version_is_an_error(folder: Path, tmp_path: Path) -> None:
+    """Weights for other features than this version's are not multiplied with them."""
+    made = tmp_path / "old"
+    made.mkdir()
+    for path in folder.iterdir():
+        (made / path.name).symlink_to(path)
+    (made / "config.json").unlink()
+    old = {"sentence": WEIGHTS["sentence"][:-1], "passage": WEIGHTS["passage"]}
+    config = {"max_tokens": 256, "overlap": 64, "calibration": {"latin": old, "other": old}}
+    (made / "config.json").write_text(json.dumps(config))
+    with pytest.raises(InvalidInput, match="another version"):
+        ClassifierScorer.from_folder(made).score(["which?"], [[passage("The Loire.")]])
 
 
 def test_each_script_has_its_weights(scorer: ClassifierScorer) -> None:
