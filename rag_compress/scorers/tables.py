@@ -148,7 +148,7 @@ def _cells(row: str, mark: str) -> list[str]:
 
 
 _NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?|\.\d+")
-_NEGATIVE = re.compile(r"[^\w.]*[-−(][^\w.]*\d")
+_NEGATIVE = re.compile(r"[^\w.]{0,3}[-−(][^\w.]{0,3}\d")
 
 
 def _value(cell: str) -> tuple[float, ...]:

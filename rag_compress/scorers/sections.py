@@ -1,0 +1,52 @@
+"""Says which sentences stand in the section that a question is about: those of a report's findings.
+
+Scientific reports have the same sections (introduction, methods, results, discussion: Sollaci, Pereira, "The
+introduction, methods, results, and discussion (IMRAD) structure: a fifty-year survey", 2004). What the methods say of a
+treatment has the words of a question about its effect, and is no answer.
+"""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rag_compress.models.protocols import Passage
+
+_ASKS_FOR_FINDINGS = re.compile(
+    r"(?:\A|[.:-])\W{0,5}(?:is|are|was|were|do|does|did|can|could|should|will|would|has|have)\b"
+    r"|\b(?:effects?|effective(?:ness)?|efficacy|impact|influence\w*|affect\w*|outcomes?|results?|findings?|found"
+    r"|differ(?:s|ence|ences)?|compared|better|worse|benefits?|risks?|associat\w+|correlat\w+|predict\w*"
+    r"|improve\w*|increase\w*|decrease\w*|reduc\w+|prevent\w*)\b",
+    re.IGNORECASE,
+)
+"""A question that yes or no would answer, or one about an effect; English."""
+_FINDINGS = re.compile(r"\b(?:results?|findings)\b", re.IGNORECASE)
+_NAME = (
+    r"(?:(?:main |key |primary )?(?:results?|findings)|abstract|background|introduction|objectives?|aims?|purpose"
+    r"|design|setting|participants|patients|subjects|materials?|methods?|statistical analys[ie]s|discussion"
+    r"|conclusions?|limitations?|acknowledge?ments?|funding|references)"
+)
+_HEADING = re.compile(rf"[\W\d_]*{_NAME}(?: and {_NAME})?[*_ ]*(?:[:.\n]|\Z)", re.IGNORECASE)
+_TITLE_ENDS = re.compile(r"[.:/>|#\n\u2013\u2014]| - ")
+
+
+def pointed_sections(query: str, passage: Passage) -> NDArray[np.float64]:
+    """Returns float64 `(sentences,)`: 1 for those of a section of findings, if the query asks for some; otherwise 0.
+
+    The section is named by the passage's title, or its last part (`Asthma in children: Results`), and by headings and
+    labels within the text (`RESULTS: ...`).
+    """
+    found = np.zeros(len(passage.sentences))
+    if _ASKS_FOR_FINDINGS.search(query):
+        inside = _is_of_findings(_HEADING.match(_TITLE_ENDS.split(passage.title)[-1]))
+        for i, (start, end) in enumerate(passage.sentences):
+            heading = _HEADING.match(passage.text, start, end)
+            inside = _is_of_findings(heading) if heading else inside
+            found[i] = inside
+    return found
+
+
+def _is_of_findings(heading: re.Match[str] | None) -> bool:
+    return bool(heading and _FINDINGS.search(heading.group()))
