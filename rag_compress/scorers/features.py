@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rag_compress.models.protocols import Passage
+from rag_compress.scorers.findings import pointed_findings
 from rag_compress.scorers.lexical import LexicalScorer
-from rag_compress.scorers.sections import pointed_sections
 from rag_compress.scorers.tables import pointed_rows
 from rag_compress.words import words
 
@@ -59,7 +59,7 @@ def features(
     behind that of the query's best passage; the BM25 score of the sentence, by how many standard deviations it is above
     the mean of the query's sentences (long questions have low scores everywhere, and still some sentences stand out);
     the BM25 score of the sentence before it, which often says what this one is about; the passage's bridge; and whether
-    the query points at the sentence's place: a row of a table, or the section of a report.
+    the query points at the sentence: at a row of a table by its place, at the findings of a report.
     """
     flat = np.concatenate([np.zeros(0), *lexical])
     mean, spread = (flat.mean(), flat.std() + _LEAST_SPREAD) if len(flat) else (0.0, 1.0)
@@ -69,7 +69,7 @@ def features(
         table = np.empty((len(scores), len(SENTENCE_FEATURES)))
         before = np.concatenate([[0.0], scores])[: len(scores)]
         outstanding = (scores - mean) / spread
-        pointed = pointed_rows(query, own, outstanding) + pointed_sections(query, own)
+        pointed = pointed_rows(query, own, outstanding) + pointed_findings(query, own)
         columns = (each.sentences, best, behind, outstanding, before, bridge, pointed)
         for column, values in enumerate(columns):
             table[:, column] = values

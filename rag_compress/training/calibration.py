@@ -33,17 +33,17 @@ UNCALIBRATED: Calibration = {"latin": _AS_IT_IS, "other": _AS_IT_IS}
 WORTH_OF_WORDS = {"latin": 1.4, "other": 2.4}
 """The weight of BM25 by script. A fit on data like the training data gives words half as much; elsewhere they are worth
 more: measured on the dev splits of six sets of other kinds of text, and of nine languages."""
-WORTH_OF_PLACE = 3.0
-"""The weight of a sentence's place, as a row of a table or in a section. No network learns it here, and data without
-tables and sections would give it none: chosen on dev splits of tables and of clinical trials."""
+WORTH_OF_POINTING = 3.0
+"""The weight of being pointed at, as a row of a table or as a report's finding. No network learns it here, and data
+without tables and reports would give it none: chosen on dev splits of tables and of clinical trials."""
 
 
 def calibrate(scorer: ClassifierScorer, sets: Mapping[str, Sequence[Example]]) -> Calibration:
     """Returns the calibration under which the scorer's probabilities fit the labels best.
 
-    The weights of words and of places in tables are held fast while the others are fitted (`WORTH_OF_WORDS`,
-    `WORTH_OF_PLACE`). Every set counts the same, however many sentences it has. A script without labels of both kinds
-    takes the other's weights; where no passage is known to help, or none not to, passages stay uncalibrated.
+    The weights of words and of being pointed at are held fast while the others are fitted (`WORTH_OF_WORDS`,
+    `WORTH_OF_POINTING`). Every set counts the same, however many sentences it has. A script without labels of both
+    kinds takes the other's weights; where no passage is known to help, or none not to, passages stay uncalibrated.
 
     Args:
         scorer: The classifier.
@@ -58,7 +58,7 @@ def calibrate(scorer: ClassifierScorer, sets: Mapping[str, Sequence[Example]]) -
         rows = [_rows(scorer, examples) for examples in chosen if examples]
         if rows:
             sentences, passages = zip(*rows, strict=True)
-            worth = {"lexical": WORTH_OF_WORDS[script], "pointed": WORTH_OF_PLACE}
+            worth = {"lexical": WORTH_OF_WORDS[script], "pointed": WORTH_OF_POINTING}
             held = {SENTENCE_FEATURES.index(name): weight for name, weight in worth.items()}
             of_sentences = _fit(sentences, held)
             if of_sentences is None:

@@ -1,4 +1,4 @@
-"""The section of a report that a question is about."""
+"""The findings of a report, for questions about an effect."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rag_compress.models.protocols import Passage
-from rag_compress.scorers.sections import pointed_sections
+from rag_compress.scorers.findings import pointed_findings
 from rag_compress.text import cut
 
 EFFECT = "Compared with tea, what is the effect of coffee on sleep?"
@@ -15,7 +15,7 @@ EFFECT = "Compared with tea, what is the effect of coffee on sleep?"
 
 def pointed(text: str, title: str = "", query: str = EFFECT) -> list[float]:
     """Returns what each sentence of a text gets."""
-    return pointed_sections(query, Passage(title, text, cut(text))).tolist()
+    return pointed_findings(query, Passage(title, text, cut(text))).tolist()
 
 
 @pytest.mark.parametrize(
@@ -54,6 +54,24 @@ def test_titles(title: str, expected: float) -> None:
     assert pointed("They slept less.", title) == [expected]
 
 
+@pytest.mark.parametrize(
+    ("sentence", "expected"),
+    [
+        ("They slept less (P = 0.03).", 0.5),
+        ("They slept for 1 hour less (95% CI 0.5 to 1.5).", 0.5),
+        ("There was no significant difference.", 0.5),
+        ("They slept significantly less.", 0.5),
+        ("This is a significant paper, and the p of coffee is small.", 0),
+        ("They slept less.", 0),
+    ],
+)
+def test_significance(sentence: str, expected: float) -> None:
+    """A sentence that states significance is an effect, anywhere; a question for yes or no may want something else."""
+    assert pointed(sentence) == [expected]
+    assert pointed(sentence, "Results") == [1 + expected]
+    assert pointed(sentence, query="Is coffee harmful?") == [0]
+
+
 def test_labels_within_a_text() -> None:
     """An abstract in one passage names its sections; a label holds until the next one."""
     text = (
@@ -80,5 +98,5 @@ def test_prose_that_begins_like_a_label() -> None:
 
 @given(st.text("Results: and\n.#-1*_"), st.text("is effect:-. "))
 def test_any_text_has_an_answer(text: str, query: str) -> None:
-    """Each sentence has 0 or 1."""
-    assert set(pointed(text, text, query)) <= {0.0, 1.0}
+    """Each sentence has a number, whatever it looks like."""
+    assert set(pointed(text, text, query)) <= {0.0, 0.5, 1.0, 1.5}

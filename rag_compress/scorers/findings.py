@@ -1,8 +1,8 @@
-"""Says which sentences stand in the section that a question is about: those of a report's findings.
+"""Says which sentences state a report's findings, for a question about an effect.
 
 Scientific reports have the same sections (introduction, methods, results, discussion: Sollaci, Pereira, "The
 introduction, methods, results, and discussion (IMRAD) structure: a fifty-year survey", 2004). What the methods say of a
-treatment has the words of a question about its effect, and is no answer.
+treatment has the words of a question about its effect, and is no answer; that comes with its statistics.
 """
 
 from __future__ import annotations
@@ -14,7 +14,25 @@ from numpy.typing import NDArray
 
 from rag_compress.models.protocols import Passage
 
-_ASKS_FOR_FINDINGS = re.compile(
+_EFFECT = re.compile(
+    r"\b(?:effects?|effective(?:ness)?|efficacy|impact|influence\w*|affect\w*|differ(?:s|ence|ences)?|compared|better|worse)\b",
+    re.IGNORECASE,
+)
+_YES_OR_NO = re.compile(
+    r"(?:\A|[.:-])\W{0,5}(?:is|are|was|were|do|does|did|can|could|should|will|would|has|have)\b"
+    r"|\b(?:outcomes?|results?|findings?|found|benefits?|risks?|associat\w+|correlat\w+|predict\w*|improve\w*"
+    r"|increase\w*|decrease\w*|reduc\w+|prevent\w*)\b",
+    re.IGNORECASE,
+)
+"""A question that may be about an effect, or not: it wants the section, if there is one."""
+_SIGNIFICANCE = re.compile(
+    r"\bp[\s-]?(?:[<=>]|values?\b)|\b95\s?% (?:CI|confidence)|\bstatistical\w* significan"
+    r"|\b(?:no|not|non)[\s-](?:\w+ )?significan"
+    r"|\bsignificant(?:ly)? (?:\w+ )?(?:differ|higher|lower|better|worse|more|fewer|less|greater|increas|decreas|improv"
+    r"|reduc|associat|correlat|effect|interaction|chang)",
+    re.IGNORECASE,
+)
+_FINDINGS = re.compile(
     r"(?:\A|[.:-])\W{0,5}(?:is|are|was|were|do|does|did|can|could|should|will|would|has|have)\b"
     r"|\b(?:effects?|effective(?:ness)?|efficacy|impact|influence\w*|affect\w*|outcomes?|results?|findings?|found"
     r"|differ(?:s|ence|ences)?|compared|better|worse|benefits?|risks?|associat\w+|correlat\w+|predict\w*"
@@ -32,19 +50,20 @@ _HEADING = re.compile(rf"[\W\d_]*{_NAME}(?: and {_NAME})?[*_ ]*(?:[:.\n]|\Z)", r
 _TITLE_ENDS = re.compile(r"[.:/>|#\n\u2013\u2014]| - ")
 
 
-def pointed_sections(query: str, passage: Passage) -> NDArray[np.float64]:
-    """Returns float64 `(sentences,)`: 1 for those of a section of findings, if the query asks for some; otherwise 0.
+def pointed_findings(query: str, passage: Passage) -> NDArray[np.float64]:
+    """Returns float64 `(sentences,)`: 1 for those of a section of findings, and half for one that states significance.
 
-    The section is named by the passage's title, or its last part (`Asthma in children: Results`), and by headings and
-    labels within the text (`RESULTS: ...`).
+    Questions that ask for no findings give 0. The section is named by the passage's title, or its last part (`Asthma in
+    children: Results`), and by headings and labels within the text (`RESULTS: ...`).
     """
     found = np.zeros(len(passage.sentences))
-    if _ASKS_FOR_FINDINGS.search(query):
+    effect = bool(_EFFECT.search(query))
+    if effect or _YES_OR_NO.search(query):
         inside = _is_of_findings(_HEADING.match(_TITLE_ENDS.split(passage.title)[-1]))
         for i, (start, end) in enumerate(passage.sentences):
             heading = _HEADING.match(passage.text, start, end)
             inside = _is_of_findings(heading) if heading else inside
-            found[i] = inside
+            found[i] = inside + 0.5 * (effect and bool(_SIGNIFICANCE.search(passage.text, start, end)))
     return found
 
 
