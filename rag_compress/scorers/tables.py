@@ -27,7 +27,7 @@ _EITHER_WAY = (
     "best better worst worse oldest older youngest younger fastest faster slowest slower quickest nearest closest "
     "recent"
 )
-"""Of these the column says which end is meant: the best time is the least, the best score the most."""
+"""Words for either end, as the column goes (the best time is the least, the best score the most): both are taken."""
 
 
 def _set(text: str) -> frozenset[str]:
