@@ -18,13 +18,13 @@ _EFFECT = re.compile(
     r"\b(?:effects?|effective(?:ness)?|efficacy|impact|influence\w*|affect\w*|differ(?:s|ence|ences)?|compared|better|worse)\b",
     re.IGNORECASE,
 )
-_YES_OR_NO = re.compile(
+_PERHAPS_EFFECT = re.compile(
     r"(?:\A|[.:-])\W{0,5}(?:is|are|was|were|do|does|did|can|could|should|will|would|has|have)\b"
     r"|\b(?:outcomes?|results?|findings?|found|benefits?|risks?|associat\w+|correlat\w+|predict\w*|improve\w*"
     r"|increase\w*|decrease\w*|reduc\w+|prevent\w*)\b",
     re.IGNORECASE,
 )
-"""A question that may be about an effect, or not: it wants the section, if there is one."""
+"""A question for yes or no, or about something that has effects: it wants the section, if there is one."""
 _SIGNIFICANCE = re.compile(
     r"\bp[\s-]?(?:[<=>]|values?\b)|\b95\s?% (?:CI|confidence)|\bstatistical\w* significan"
     r"|\b(?:no|not|non)[\s-](?:\w+ )?significan"
@@ -32,14 +32,6 @@ _SIGNIFICANCE = re.compile(
     r"|reduc|associat|correlat|effect|interaction|chang)",
     re.IGNORECASE,
 )
-_FINDINGS = re.compile(
-    r"(?:\A|[.:-])\W{0,5}(?:is|are|was|were|do|does|did|can|could|should|will|would|has|have)\b"
-    r"|\b(?:effects?|effective(?:ness)?|efficacy|impact|influence\w*|affect\w*|outcomes?|results?|findings?|found"
-    r"|differ(?:s|ence|ences)?|compared|better|worse|benefits?|risks?|associat\w+|correlat\w+|predict\w*"
-    r"|improve\w*|increase\w*|decrease\w*|reduc\w+|prevent\w*)\b",
-    re.IGNORECASE,
-)
-"""A question that yes or no would answer, or one about an effect; English."""
 _FINDINGS = re.compile(r"\b(?:results?|findings)\b", re.IGNORECASE)
 _NAME = (
     r"(?:(?:main |key |primary )?(?:results?|findings)|abstract|background|introduction|objectives?|aims?|purpose"
@@ -58,7 +50,7 @@ def pointed_findings(query: str, passage: Passage) -> NDArray[np.float64]:
     """
     found = np.zeros(len(passage.sentences))
     effect = bool(_EFFECT.search(query))
-    if effect or _YES_OR_NO.search(query):
+    if effect or _PERHAPS_EFFECT.search(query):
         inside = _is_of_findings(_HEADING.match(_TITLE_ENDS.split(passage.title)[-1]))
         for i, (start, end) in enumerate(passage.sentences):
             heading = _HEADING.match(passage.text, start, end)
