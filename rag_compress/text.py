@@ -165,10 +165,10 @@ def separator(text: str) -> str:
 
     Its first lines have the same number of tabs, commas or semicolons each, outside of quoted cells.
     """
-    lines = [line for line in _QUOTED.sub('""', text[:4000]).split("\n")[:10] if line.strip()]
+    lines = [line for line in text[:4000].split("\n")[:10] if line.strip()]
     if len(lines) < 3:
         return ""
-    lines = lines[:-1] if len(text) > 4000 else lines
+    lines = [_QUOTED.sub('""', line) for line in (lines[:-1] if len(text) > 4000 else lines)]
     lines = dedent("\n".join(lines)).split("\n")  # a tab before each paragraph separates nothing
     for mark, n in _SEPARATORS:
         if len({line.count(mark) for line in lines}) == 1 and lines[0].count(mark) >= n and not _is_prose(lines, mark):
@@ -184,7 +184,7 @@ def _is_prose(lines: Sequence[str], mark: str) -> bool:
 
 
 _SEPARATORS = (("\t", 1), (",", 2), (";", 2))
-_QUOTED = re.compile(r'(?<![^\t,;\n])"[^"\n]*"(?=[\t,;\r\n]|\Z)')
+_QUOTED = re.compile(r'(?<![^\t,;])"[^"]*"(?=[\t,;\r]|\Z)')
 """A quoted cell: a quotation within prose begins after a space."""
 _ENDED = re.compile(r"[^\W\d_]{2}[.!?][\"'”’)\]]*\s")
 

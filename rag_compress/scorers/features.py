@@ -63,14 +63,15 @@ def features(
     """
     flat = np.concatenate([np.zeros(0), *lexical])
     mean, spread = (flat.mean(), flat.std() + _LEAST_SPREAD) if len(flat) else (0.0, 1.0)
+    standing = [(scores - mean) / spread for scores in lexical]
+    rows, findings = pointed_rows(query, passages, standing), pointed_findings(query, passages)
     tables = []
-    rows = passage_features(passages, logits, lexical)
-    for own, each, scores, (best, behind, _, bridge) in zip(passages, logits, lexical, rows, strict=True):
+    for each, (passage, behind, _, bridge), scores, above, row, finding in zip(
+        logits, passage_features(passages, logits, lexical), lexical, standing, rows, findings, strict=True
+    ):
         table = np.empty((len(scores), len(SENTENCE_FEATURES)))
         before = np.concatenate([[0.0], scores])[: len(scores)]
-        outstanding = (scores - mean) / spread
-        pointed = pointed_rows(query, own, outstanding) + pointed_findings(query, own)
-        columns = (each.sentences, best, behind, outstanding, before, bridge, pointed)
+        columns = (each.sentences, passage, behind, above, before, bridge, row + finding)
         for column, values in enumerate(columns):
             table[:, column] = values
         tables.append(table)

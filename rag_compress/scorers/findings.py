@@ -8,6 +8,7 @@ treatment has the words of a question about its effect, and is no answer; that c
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,20 +43,25 @@ _HEADING = re.compile(rf"[\W\d_]*{_NAME}(?: and {_NAME})?[*_ ]*(?:[:.\n]|\Z)", r
 _TITLE_ENDS = re.compile(r"[.:/>|#\n\u2013\u2014]| - ")
 
 
-def pointed_findings(query: str, passage: Passage) -> NDArray[np.float64]:
-    """Returns float64 `(sentences,)`: 1 for those of a section of findings, and half for one that states significance.
+def pointed_findings(query: str, passages: Sequence[Passage]) -> list[NDArray[np.float64]]:
+    """Returns, for each passage, float64 `(sentences,)`: 1 in a section of findings, and 0.5 for a significant effect.
 
     Questions that ask for no findings give 0. The section is named by the passage's title, or its last part (`Asthma in
     children: Results`), and by headings and labels within the text (`RESULTS: ...`).
     """
-    found = np.zeros(len(passage.sentences))
     effect = bool(_EFFECT.search(query))
     if effect or _PERHAPS_EFFECT.search(query):
-        inside = _is_of_findings(_HEADING.match(_TITLE_ENDS.split(passage.title)[-1]))
-        for i, (start, end) in enumerate(passage.sentences):
-            heading = _HEADING.match(passage.text, start, end)
-            inside = _is_of_findings(heading) if heading else inside
-            found[i] = inside + 0.5 * (effect and bool(_SIGNIFICANCE.search(passage.text, start, end)))
+        return [_findings(passage, effect=effect) for passage in passages]
+    return [np.zeros(len(passage.sentences)) for passage in passages]
+
+
+def _findings(passage: Passage, *, effect: bool) -> NDArray[np.float64]:
+    inside = _is_of_findings(_HEADING.match(_TITLE_ENDS.split(passage.title)[-1]))
+    found = np.zeros(len(passage.sentences))
+    for i, (start, end) in enumerate(passage.sentences):
+        heading = _HEADING.match(passage.text, start, end)
+        inside = _is_of_findings(heading) if heading else inside
+        found[i] = inside + 0.5 * (effect and bool(_SIGNIFICANCE.search(passage.text, start, end)))
     return found
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 import numpy as np
@@ -52,25 +52,24 @@ _NUMERIC = 0.6
 """The share of a column's rows that must have a number, so that the largest one says something."""
 
 
-def pointed_rows(query: str, passage: Passage, lexical: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Returns float64 `(sentences,)`: how surely the query points at each sentence as a row of a table; elsewhere 0.
+def pointed_rows(
+    query: str, passages: Sequence[Passage], lexical: Sequence[NDArray[np.float64]]
+) -> list[NDArray[np.float64]]:
+    """Returns, for each passage, float64 `(sentences,)`: how surely the query points at each as a row of a table.
 
     Args:
         query: The question.
-        passage: The passage; of a table each row is a sentence, the first one names the columns.
-        lexical: `(sentences,)`, how far the BM25 score of each sentence is above the mean: the row with the highest is
-            the one whose neighbours, or whose like, are asked for.
+        passages: Its passages; of a table each row is a sentence, the first one names the columns. No row: 0.
+        lexical: For each passage `(sentences,)`, how far the BM25 score of each sentence is above the mean: the row
+            with the highest is the one whose neighbours, or whose like, are asked for.
     """
-    found = np.zeros(len(passage.sentences))
+    found = [np.zeros(len(passage.sentences)) for passage in passages]
     asked = frozenset(re.findall("[a-z]+", query.lower())) & _POINTING
-    if asked and len(found) > 2:
-        rows = _rows(passage)
-        for filled, group in groupby(range(len(rows)), lambda i: len(rows[i]) > 1):
-            places = list(group)
-            if filled and len(places) > 2:
-                own = slice(places[0] + 1, places[-1] + 1)
-                table = _Table(rows[places[0]], rows[own], lexical[own])
-                found[own] = table.pointed(asked, frozenset(words(query)))
+    if asked:
+        topic = frozenset(words(query))
+        for passage, own, scores in zip(passages, found, lexical, strict=True):
+            for header, rows, places in _tables(passage):
+                own[places] = _Table(header, rows, scores[places]).pointed(asked, topic)
     return found
 
 
@@ -104,8 +103,9 @@ class _Table:
             for column in named
             if sum(map(bool, values[column])) >= _NUMERIC * len(self.rows)
         }
+        best = max(fit.values(), default=0.0)
         found = np.zeros(len(self.rows))
-        for column in (column for column in fit if fit[column] == max(fit.values())):
+        for column in (column for column in fit if fit[column] == best):
             filled = [value for value in values[column] if value]
             ends = [max(filled)] * most + [min(filled)] * least
             found[[value in ends for value in values[column]]] = 1
@@ -124,6 +124,18 @@ class _Table:
 
 
 # ---- cells -----------------------------------------------------------------------------------------------------------
+
+
+def _tables(passage: Passage) -> Iterator[tuple[list[str], list[list[str]], slice]]:
+    """Yields, of each table, the cells of its header, those of its other rows, and where these stand."""
+    if len(passage.sentences) < 3:
+        return
+    rows = _rows(passage)
+    for filled, group in groupby(range(len(rows)), lambda i: len(rows[i]) > 1):
+        first, *others = group
+        if filled and len(others) > 1:
+            places = slice(others[0], others[-1] + 1)
+            yield rows[first], rows[places], places
 
 
 def _rows(passage: Passage) -> list[list[str]]:

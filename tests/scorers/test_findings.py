@@ -15,7 +15,7 @@ EFFECT = "Compared with tea, what is the effect of coffee on sleep?"
 
 def pointed(text: str, title: str = "", query: str = EFFECT) -> list[float]:
     """Returns what each sentence of a text gets."""
-    return pointed_findings(query, Passage(title, text, cut(text))).tolist()
+    return pointed_findings(query, [Passage(title, text, cut(text))])[0].tolist()
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ def pointed(query: str, text: str = MAYORS, like: int | None = None) -> list[flo
     lexical = np.full(len(passage.sentences), -0.5)
     if like is not None:
         lexical[like] = 2.0
-    return pointed_rows(query, passage, lexical).tolist()
+    return pointed_rows(query, [passage], [lexical])[0].tolist()
 
 
 @pytest.mark.parametrize(
@@ -119,6 +119,6 @@ def test_rows_of_unequal_length() -> None:
 def test_any_text_has_an_answer(text: str, query: str) -> None:
     """Whatever the cells look like, each sentence has a number that is not negative."""
     passage = Passage("", text, cut(text))
-    found = pointed_rows(query, passage, np.arange(len(passage.sentences), dtype=float))
+    (found,) = pointed_rows(query, [passage], [np.arange(len(passage.sentences), dtype=float)])
     assert found.shape == (len(passage.sentences),)
     assert (found >= 0).all()
