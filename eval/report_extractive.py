@@ -46,10 +46,10 @@ Systems: `lead` keeps the beginning; `random` is seeded; `bm25` is BM25 (k1 1.2,
 named baseline; `lexical` is the library's `LexicalScorer`, the same formula on stemmed words without stop words, with
 pairs of characters for scripts without spaces; `biencoder` is `BiEncoderScorer` with all-MiniLM-L6-v2; `classifier` is
 `ClassifierScorer` with the weights in the package, which learned from the training splits of squad, hotpotqa, xquad,
-tatqa, wtq, medquad, pubmedqa and qmsum, and whose rules for tables and for reports of trials were chosen on the dev
-splits of wtq and evinf; `ensemble` is `EnsembleScorer` with those two, fitted on dev splits; `oracle` knows the labels
-and takes short evidence sentences first: the evidence that a budget leaves room for. Any other scorer is measured with
-`--system module:object`.
+tatqa, wtq, medquad, pubmedqa and qmsum, and whose rules for tables, for reports of trials and for long texts were
+chosen on dev splits, of wtq, evinf, qmsum, policyqa and friendsqa; `ensemble` is `EnsembleScorer` with those two,
+fitted on dev splits; `oracle` knows the labels and takes short evidence sentences first: the evidence that a budget
+leaves room for. Any other scorer is measured with `--system module:object`.
 """
 
 

@@ -31,6 +31,7 @@ from rag_compress.scorers.features import (
     script_of,
     sigmoid,
 )
+from rag_compress.scorers.surroundings import with_surroundings
 
 BUNDLED = Path(__file__).parent.parent / "models" / "bundled"
 """The folder of the weights that come with the library."""
@@ -44,7 +45,8 @@ class ClassifierScorer:
 
     A cross-encoder reads the query with the passage, title included, once; longer passages in windows that overlap. Its
     logits of the sentence and of the passage, and the sentence's BM25 score, give the probability by a logistic
-    regression fitted on held-out queries (`calibration` in the folder's `config.json`).
+    regression fitted on held-out queries (`calibration` in the folder's `config.json`). In a long passage the log-odds
+    of the sentences around count as much as a sentence's own (`surroundings.py`).
 
     On a CPU each window runs alone, several side by side, so that scores are the same to the last bit in any batch; on
     a GPU (extra `gpu`) windows run in fp16 batches, where batch-mates may change the last digits.
@@ -94,7 +96,7 @@ class ClassifierScorer:
         weights = [_load(self.folder).calibration[script_of(query)]["sentence"] for query in queries]
         lexical = lexical_scores(queries, passages)
         return [
-            [_probabilities(own, rows) for rows in features(query, group, logits, scores)]
+            [_probability(with_surroundings(_log_odds(own, rows))) for rows in features(query, group, logits, scores)]
             for query, own, group, logits, scores in zip(
                 queries, weights, passages, self.logits(queries, passages), lexical, strict=True
             )
@@ -105,7 +107,7 @@ class ClassifierScorer:
         weights = [_load(self.folder).calibration[script_of(query)]["passage"] for query in queries]
         lexical = lexical_scores(queries, passages)
         return [
-            _probabilities(own, passage_features(group, logits, scores))
+            _probability(_log_odds(own, passage_features(group, logits, scores)))
             for own, group, logits, scores in zip(
                 weights, passages, self.logits(queries, passages), lexical, strict=True
             )
@@ -234,6 +236,10 @@ def _put_together(reading: Reading, outputs: Iterator[Output]) -> Logits:
     return Logits(logits, passage)
 
 
-def _probabilities(weights: Sequence[float], rows: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Returns float32 `(rows,)` from the weights of a logistic regression, the bias first."""
-    return sigmoid(weights[0] + rows @ np.array(weights[1:])).astype(np.float32)
+def _log_odds(weights: Sequence[float], rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Returns float64 `(rows,)` from the weights of a logistic regression, the bias first."""
+    return np.asarray(weights[0] + rows @ np.array(weights[1:]))
+
+
+def _probability(log_odds: NDArray[np.float64]) -> NDArray[np.float32]:
+    return sigmoid(log_odds).astype(np.float32)

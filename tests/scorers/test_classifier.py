@@ -21,7 +21,8 @@ from rag_compress.models.classifier.engines import Output, WindowEngine
 from rag_compress.models.classifier.windows import Window, WindowCutter, load_tokenizer
 from rag_compress.models.protocols import Passage, SentenceScorer
 from rag_compress.scorers.classifier import ClassifierScorer, forget_loaded
-from rag_compress.scorers.features import Logits, features, passage_features, script_of
+from rag_compress.scorers.features import Logits, features, lexical_scores, passage_features, script_of
+from rag_compress.scorers.surroundings import with_surroundings
 from rag_compress.text import cut
 
 pytest.importorskip("torch")
@@ -176,6 +177,20 @@ def test_a_row_that_the_question_points_at_is_likelier(scorer: ClassifierScorer)
     (found,) = scorer.score(["last?"], [[table]])[0]
     expected = rows @ np.array(WEIGHTS["sentence"][1:]) + 0.1
     assert np.log(found / (1 - found)) == pytest.approx(expected, abs=1e-3)
+
+
+def test_in_a_long_passage_the_sentences_around_count(scorer: ClassifierScorer) -> None:
+    """Half of a sentence's log-odds come from there, and one near a good sentence passes its like far from it."""
+    texts = ["which river is the loire?" if i == 20 else "a b c d e f g h i j k" for i in range(60)]
+    starts = [sum(len(text) + 1 for text in texts[:i]) for i in range(60)]
+    spans = [(start, start + len(text)) for start, text in zip(starts, texts, strict=True)]
+    queries, group = ["which river?"], [Passage("t", " ".join(texts), spans)]
+    lexical = lexical_scores(queries, [group])[0]
+    (rows,) = features(queries[0], group, scorer.logits(queries, [group])[0], lexical)
+    (found,) = scorer.score(queries, [group])[0]
+    log_odds = rows @ np.array(WEIGHTS["sentence"][1:]) + 0.1
+    assert np.log(found / (1 - found)) == pytest.approx(with_surroundings(log_odds), abs=1e-3)
+    assert found[23] > found[50]
 
 
 def test_a_folder_of_another_version_is_an_error(folder: Path, tmp_path: Path) -> None:
