@@ -52,7 +52,7 @@ _GATE = """\
 The share of contexts that `RelevanceGate` (or `Selection(gate=)`) leaves empty, by its threshold, which the best
 sentence's score has to reach: of 200 questions (qmsum: 40) with their own passages, where empty is wrong, and of the
 same questions with at most five passages on other matters, where it is right. The default, 0.2, was chosen on dev
-splits. qmsum's passages are meetings of 10,000 words, in which some sentence nearly always reaches it.
+splits. qmsum's passages are meetings of 10,000 words, in which some sentence mostly reaches it.
 """
 
 _ORDER = ("lead", "extractive", "deletion")
