@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 REACH = 16
 """How many sentences on each side are a sentence's surroundings."""
 _EXPONENT = 1 / 3
+_LEAST, _MOST = -60.0, 15.0
+"""No neighbour counts as less or more sure than this: one word that a book holds once would lift all around it to 1."""
 
 
 def with_surroundings(log_odds: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -34,9 +36,8 @@ def with_surroundings(log_odds: NDArray[np.float64]) -> NDArray[np.float64]:
         return log_odds
     near = np.arange(REACH, 0, -1)
     weights = np.concatenate([near[::-1], [0], near]).astype(np.float64)
-    highest = log_odds.max()
-    summed = _convolved(np.exp((log_odds - highest) * _EXPONENT), weights)
-    around = highest + np.log(summed / _convolved(np.ones(len(log_odds)), weights)) / _EXPONENT
+    summed = _convolved(np.exp(log_odds.clip(_LEAST, _MOST) * _EXPONENT), weights)
+    around = np.log(summed / _convolved(np.ones(len(log_odds)), weights)) / _EXPONENT
     return np.asarray((log_odds + around) / 2)
 
 
