@@ -5,10 +5,11 @@ where the turns around it are. So in a long text a sentence's log-odds become
 
     (own + around) / 2    around = 3 * log(sum_j w_j * exp(log-odds_j / 3) / sum_j w_j)
 
-over the `REACH` sentences j on each side, with weights w_j that fall with the distance to 0: a power mean of their odds
-(exponent 1/3), to which one good neighbour counts more than many poor ones take away. Reach, exponent and the equal
-shares were chosen on dev splits: meetings, whole reports and policies, and scenes of a series put together. Texts no
-longer than the reach on both sides stay as they are: there the passage's own logit says as much.
+over the `REACH` sentences j on each side, with weights w_j that fall with the distance to 0 (and log-odds_j within
+bounds): a power mean of their odds (exponent 1/3), to which one good neighbour counts more than many poor ones take
+away. Reach, exponent and the equal shares were chosen on dev splits: meetings, whole reports and policies, and scenes
+of a series put together. Texts no longer than the reach on both sides stay as they are: there the passage's own logit
+says as much.
 
 The idea that a part of a text counts by what is around it is that of Salton, Allan, Buckley, "Approaches to Passage
 Retrieval in Full Text Information Systems", 1993; this mean is our own.
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 
 REACH = 16
 """How many sentences on each side are a sentence's surroundings."""
+_WEIGHTS = np.array([*range(1, REACH + 1), 0, *range(REACH, 0, -1)], np.float64)
 _EXPONENT = 1 / 3
 _LEAST, _MOST = -60.0, 15.0
 """No neighbour counts as less or more sure than this: one word that a book holds once would lift all around it to 1."""
@@ -34,13 +36,11 @@ def with_surroundings(log_odds: NDArray[np.float64]) -> NDArray[np.float64]:
     """
     if len(log_odds) <= 2 * REACH:
         return log_odds
-    near = np.arange(REACH, 0, -1)
-    weights = np.concatenate([near[::-1], [0], near]).astype(np.float64)
-    summed = _convolved(np.exp(log_odds.clip(_LEAST, _MOST) * _EXPONENT), weights)
-    around = np.log(summed / _convolved(np.ones(len(log_odds)), weights)) / _EXPONENT
+    summed = _summed(np.exp(log_odds.clip(_LEAST, _MOST) * _EXPONENT))
+    around = np.log(summed / _summed(np.ones(len(log_odds)))) / _EXPONENT
     return np.asarray((log_odds + around) / 2)
 
 
-def _convolved(values: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Returns the weighted sums around each value, as many as there are values; beyond the ends there is nothing."""
-    return np.convolve(values, weights)[REACH : REACH + len(values)]
+def _summed(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Returns the weighted sum of what is around each value; beyond the ends there is nothing."""
+    return np.convolve(values, _WEIGHTS, "same")
