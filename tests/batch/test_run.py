@@ -11,6 +11,7 @@ import sqlite3
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -275,7 +276,7 @@ def test_a_store_that_grows_between_shards(tmp_path: Path) -> None:
 def test_shards_of_a_table_become_one_run(tmp_path: Path) -> None:
     """A table's shards count parts otherwise than one run over all does; what only they had goes."""
     source, out = tmp_path / "a.sqlite", JobFolder(str(tmp_path / "out"))
-    with sqlite3.connect(source) as database:
+    with closing(sqlite3.connect(source)) as database, database:
         database.execute("CREATE TABLE docs (id INTEGER PRIMARY KEY, text TEXT)")
         database.executemany("INSERT INTO docs VALUES (?, ?)", enumerate(TEXTS))
     job = Job(str(source), Worker(METHOD), table="docs", rows=3)
@@ -557,14 +558,14 @@ def test_a_method_of_the_current_folder(tmp_path: Path, monkeypatch: pytest.Monk
 def test_a_column_of_the_users_own(tmp_path: Path) -> None:
     """What no job has written is not overwritten."""
     source = tmp_path / "a.sqlite"
-    with sqlite3.connect(source) as database:
+    with closing(sqlite3.connect(source)) as database, database:
         database.execute("CREATE TABLE docs (id INTEGER PRIMARY KEY, text TEXT, compressed TEXT)")
         database.executemany("INSERT INTO docs (text) VALUES (?)", [[text] for text in TEXTS])
         database.execute("INSERT INTO docs VALUES (100, 'A river. Bread.', 'mine')")
     job = Job(str(source), Worker(METHOD), table="docs", rows=3)
     with pytest.raises(InvalidInput, match="--out-col"):
         Run(job, open_store(str(source), "docs", job.columns), JobFolder(str(tmp_path / "out")))()
-    with sqlite3.connect(source) as database:
+    with closing(sqlite3.connect(source)) as database, database:
         found = database.execute("SELECT compressed FROM docs").fetchall()
     assert found == [(None,)] * len(TEXTS) + [("mine",)]  # the last part is looked at before the first is written
     assert not (tmp_path / "out" / "_job" / "job.json").exists()
@@ -575,13 +576,13 @@ def test_a_column_of_the_users_own(tmp_path: Path) -> None:
 def test_a_note_of_the_users_own(tmp_path: Path, summary: str | None, mode: WriteMode) -> None:
     """What stands where the note would go is not taken for ours, and not overwritten."""
     source = tmp_path / "a.sqlite"
-    with sqlite3.connect(source) as database:
+    with closing(sqlite3.connect(source)) as database, database:
         database.execute("CREATE TABLE docs (id INTEGER PRIMARY KEY, text TEXT, summary TEXT, summary_note TEXT)")
         database.execute("INSERT INTO docs VALUES (1, 'A river. Bread.', ?, 'seen by Ann')", [summary])
     job = Job(str(source), Worker(METHOD), Columns(out="summary"), table="docs", mode=mode)
     with pytest.raises(InvalidInput, match="--out-col"):
         Run(job, open_store(str(source), "docs", job.columns), JobFolder(str(tmp_path / "out")))()
-    with sqlite3.connect(source) as database:
+    with closing(sqlite3.connect(source)) as database, database:
         assert database.execute("SELECT summary, summary_note FROM docs").fetchall() == [(summary, "seen by Ann")]
 
 
@@ -591,13 +592,13 @@ def test_a_column_that_is_not_written(tmp_path: Path) -> None:
     file.write_text('{"text": "A river. Bread.", "compressed": "mine"}\n')
     run(file, tmp_path / "side", mode=WriteMode.sidecar)
     assert values(tmp_path / "side") == ["A river."]
-    with sqlite3.connect(table) as database:
+    with closing(sqlite3.connect(table)) as database, database:
         database.execute("CREATE TABLE docs (id INTEGER PRIMARY KEY, text TEXT, compressed TEXT)")
         database.execute("INSERT INTO docs VALUES (1, 'A river. Bread.', 'mine')")
     job = Job(str(table), Worker(METHOD), table="docs", mode=WriteMode.replace)
     store, engine = open_store(str(table), "docs", job.columns), LocalEngine(workers=1)
     Run(job, store, JobFolder(str(tmp_path / "out")), engine)()
-    with sqlite3.connect(table) as database:
+    with closing(sqlite3.connect(table)) as database, database:
         assert database.execute("SELECT text, compressed FROM docs").fetchall() == [("A river.", "mine")]
 
 
@@ -625,7 +626,7 @@ def test_a_row_that_gets_an_id(tmp_path: Path) -> None:
 def test_a_table_is_done_anew(tmp_path: Path) -> None:
     """A restart computes every row again, in several runs if need be; a table that is not there leaves no job."""
     source = tmp_path / "a.sqlite"
-    with sqlite3.connect(source) as database:
+    with closing(sqlite3.connect(source)) as database, database:
         database.execute("CREATE TABLE docs (id INTEGER PRIMARY KEY, text TEXT)")
         database.executemany("INSERT INTO docs VALUES (?, ?)", enumerate(TEXTS))
 
@@ -647,7 +648,7 @@ def test_a_table_is_done_anew(tmp_path: Path) -> None:
 def test_a_table_knows_what_was_made_of_it(tmp_path: Path) -> None:
     """Whatever the folder, a row is computed when its text, the settings or the place of the result are new."""
     source = tmp_path / "a.sqlite"
-    with sqlite3.connect(source) as database:
+    with closing(sqlite3.connect(source)) as database, database:
         database.execute("CREATE TABLE docs (id INTEGER PRIMARY KEY, text TEXT)")
         database.executemany("INSERT INTO docs VALUES (?, ?)", enumerate(TEXTS))
 
@@ -657,12 +658,12 @@ def test_a_table_knows_what_was_made_of_it(tmp_path: Path) -> None:
         return Run(job, store, JobFolder(str(tmp_path / out)), engine)().tally.fresh
 
     assert [once("one"), once("two")] == [10, 0]
-    with sqlite3.connect(source) as database:
+    with closing(sqlite3.connect(source)) as database, database:
         database.execute("UPDATE docs SET text = 'Rice is new.' WHERE id = 3")
     assert [once("one"), once("two")] == [1, 0]
     assert once("three", threshold=0.2) == 10
     assert once("four", threshold=0.2, mode=WriteMode.replace) == 10
-    with sqlite3.connect(source) as database:
+    with closing(sqlite3.connect(source)) as database, database:
         database.execute("UPDATE docs SET text = 'Rice is newer.' WHERE id = 3")
     assert [once("four", threshold=0.2, mode=WriteMode.replace) for _ in range(2)] == [1, 0]
 
@@ -670,7 +671,7 @@ def test_a_table_knows_what_was_made_of_it(tmp_path: Path) -> None:
 def test_a_tally_outlives_runs_that_compute_nothing(tmp_path: Path) -> None:
     """What a table's rows took, and what there is to look at of them, is known from the run that computed them."""
     source = tmp_path / "a.sqlite"
-    with sqlite3.connect(source) as database:
+    with closing(sqlite3.connect(source)) as database, database:
         database.execute("CREATE TABLE docs (id INTEGER PRIMARY KEY, text TEXT)")
         database.executemany("INSERT INTO docs VALUES (?, ?)", enumerate(TEXTS))
 
@@ -684,7 +685,7 @@ def test_a_tally_outlives_runs_that_compute_nothing(tmp_path: Path) -> None:
     assert len(first["slowest"]) == 10
     assert first["examples"]
     assert once() == {**first, "seconds": pytest.approx(first["seconds"])}
-    with sqlite3.connect(source) as database:
+    with closing(sqlite3.connect(source)) as database, database:
         database.execute("UPDATE docs SET text = 'Changed. x' WHERE id = 1")
     last = once()
     assert sorted(row for _, row in last["slowest"]) == sorted(row for _, row in first["slowest"])
@@ -766,7 +767,7 @@ def test_files_that_are_no_records(tmp_path: Path) -> None:
 def test_results_that_were_altered(tmp_path: Path) -> None:
     """Whatever was done to a result or its note, `check_job` says so, and the next run makes it again."""
     source, out = tmp_path / "a.sqlite", tmp_path / "out"
-    with sqlite3.connect(source) as database:
+    with closing(sqlite3.connect(source)) as database, database:
         database.execute("CREATE TABLE docs (id INTEGER PRIMARY KEY, text TEXT)")
         database.executemany("INSERT INTO docs VALUES (?, ?)", enumerate([*TEXTS[:5], "FAIL"]))
 
@@ -783,11 +784,11 @@ def test_results_that_were_altered(tmp_path: Path) -> None:
         "compressed_note = NULL",
         "compressed_note = 'null'",
     ):
-        with sqlite3.connect(source) as database:
+        with closing(sqlite3.connect(source)) as database, database:
             database.execute(f"UPDATE docs SET {change} WHERE id = 1")  # noqa: S608 - ours
         assert "row 1" in "".join(check_job(JobFolder(str(out))))
         assert once() == []
-    with sqlite3.connect(source) as database:
+    with closing(sqlite3.connect(source)) as database, database:
         database.execute("UPDATE docs SET compressed = 'forged' WHERE id = 5")
     assert "row 5" in "".join(check_job(JobFolder(str(out))))
     assert once() == []
@@ -797,18 +798,18 @@ def test_a_replaced_text_is_never_compressed_again(tmp_path: Path) -> None:
     """Not for another question, not in another job, not after a question that was missing for a while."""
     source = tmp_path / "a.sqlite"
     text = "Rice grows in Asia. Rice is food. Cars have four wheels."
-    with sqlite3.connect(source) as database:
+    with closing(sqlite3.connect(source)) as database, database:
         database.execute("CREATE TABLE docs (id INTEGER PRIMARY KEY, text TEXT, q TEXT)")
         database.execute("INSERT INTO docs VALUES (1, ?, 'rice?')", [text])
 
     def once(out: str, question: str | None, mode: WriteMode = WriteMode.replace) -> tuple[str, int]:
-        with sqlite3.connect(source) as database:
+        with closing(sqlite3.connect(source)) as database, database:
             database.execute("UPDATE docs SET q = ?", [question])
         columns = Columns(query="q")
         job = Job(str(source), Worker("lexical", {"threshold": 0.1}), columns, table="docs", mode=mode)
         store, engine = open_store(str(source), "docs", columns), LocalEngine(workers=1)
         tally = Run(job, store, JobFolder(str(tmp_path / out)), engine)().tally
-        with sqlite3.connect(source) as database:
+        with closing(sqlite3.connect(source)) as database, database:
             return database.execute("SELECT text FROM docs").fetchone()[0], tally.errors
 
     kept = "Rice grows in Asia. Rice is food."
